@@ -1,0 +1,61 @@
+"""What was found in the final bytes: `Check` (a promise and its outcome) and `Layer` (a row of the layer table)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["pass", "fail", "not measured"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise, the value that was measured for it, and whether it was kept.
+
+    `value` and `limit` are in `unit`. A check without a limit only reports; it cannot fail.
+    """
+
+    name: str
+    value: float | int | None
+    limit: float | int | None
+    unit: str
+    status: Status
+    why: str = ""
+
+    @classmethod
+    def at_most(cls, name: str, value: float, limit: float, unit: str, why: str = "") -> Check:
+        """Passes when `value` is no more than `limit`."""
+        return cls(name, value, limit, unit, "pass" if value <= limit else "fail", why)
+
+    @classmethod
+    def at_least(cls, name: str, value: float, limit: float, unit: str, why: str = "") -> Check:
+        """Passes when `value` is no less than `limit`."""
+        return cls(name, value, limit, unit, "pass" if value >= limit else "fail", why)
+
+    @classmethod
+    def not_measured(cls, name: str, limit: float | None, unit: str, why: str) -> Check:
+        """A promise that nobody could measure here. It is never a pass."""
+        return cls(name, None, limit, unit, "not measured", why)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator with weights, as it stands in the final `.tflite`.
+
+    Attributes:
+        name: the Keras layer's name as far as the file still tells it.
+        kind: the operator, `CONV_2D`.
+        weights: how many numbers its weight tensor holds (the bias is not counted).
+        sparsity: share of them that stand for zero (equal to the zero point of their channel), 0 to 1.
+        distinct: how many different stored values they take.
+        bits: bits a stored weight takes (8 for int8).
+        sqnr_db: signal to quantization noise of the layer's output against float, in dB, where measured.
+    """
+
+    name: str
+    kind: str
+    weights: int
+    sparsity: float
+    distinct: int
+    bits: int
+    sqnr_db: float | None = None

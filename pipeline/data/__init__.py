@@ -1,0 +1,1 @@
+"""The data: one file a data source; the file name is its registration."""

@@ -1,0 +1,78 @@
+"""Draft: a Keras model on its way to the device, as data.
+
+A draft holds the architecture and the weights, not a live model: every stage restores a model of its own, so no
+stage can train another's, a draft read from the cache is the same as one just made, and its hash names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one stage did.
+
+    Attributes:
+        stage: its name.
+        settings: its settings, JSON-ready.
+        seconds: how long it worked.
+        metrics: what it measured, name to value.
+        curves: training curves, name to one value an epoch.
+        promises: what the final bytes must show because of it, name to value (`min_sparsity`).
+    """
+
+    stage: str
+    settings: dict[str, Any]
+    seconds: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    promises: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A model between two stages.
+
+    Attributes:
+        architecture: the Keras model as JSON.
+        weights: its weights in Keras' order.
+        traits: what compression has given it so far, a subset of `stage.TRAITS`.
+        steps: the stages behind it.
+    """
+
+    architecture: str
+    weights: tuple[NDArray[Any], ...]
+    traits: frozenset[str] = frozenset()
+    steps: tuple[Step, ...] = ()
+
+    def restore(self) -> Any:
+        """A fresh Keras model with this draft's weights, in a cleared session so that names repeat exactly."""
+        from pipeline._tf import keras, quantize_scope
+
+        keras.backend.clear_session()
+        # The toolkit takes a second to import: only a draft that it wrote needs its names.
+        with quantize_scope() if "qat" in self.traits else contextlib.nullcontext():
+            model = keras.models.model_from_json(self.architecture)
+        model.set_weights(list(self.weights))
+        return model
+
+    def then(self, model: Any, step: Step, traits: frozenset[str]) -> Draft:
+        """The draft after `step`, which made `model` out of this one."""
+        return Draft(model.to_json(), tuple(model.get_weights()), traits, (*self.steps, step))
+
+    @property
+    def sha256(self) -> str:
+        """Names the architecture and every bit of the weights; the steps behind them do not count."""
+        digest = hashlib.sha256(self.architecture.encode())
+        for array in self.weights:
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        digest.update(",".join(sorted(self.traits)).encode())
+        return digest.hexdigest()

@@ -1,0 +1,55 @@
+"""The distribution `edgesmith`. Exact versions stand in constraints.txt; here is what is needed and why."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="edgesmith",
+    version="0.1.0",
+    description="Takes a Keras model and real data to a fully-int8 .tflite that is proven on its devices.",
+    long_description=HERE.joinpath("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["pipeline", "pipeline.*", "models", "models.*", "edge_targets", "edge_targets.*"]),
+    package_data={"pipeline.report": ["*.html", "*.css", "*.js"]},
+    install_requires=[
+        "tensorflow>=2.21,<2.22",
+        "tf-keras>=2.21,<2.22",
+        "tensorflow-model-optimization>=0.8.1,<0.9",
+        # Wheels end at Python 3.11; beyond it LiteRT serves alone.
+        "tflite-runtime>=2.14,<2.15; python_version < '3.12'",
+        "ai-edge-litert>=2.3,<3",
+        # tflite-runtime fails inside CreateWrapperFromFile with numpy 2.
+        "numpy>=1.26,<2",
+        "ml-dtypes<0.6",
+        "click>=8.1",
+        "rich>=13",
+        "pydantic>=2.10",
+        "pyyaml>=6",
+        "jinja2>=3.1",
+        "scikit-learn>=1.5",
+        "scipy>=1.11",
+        "vl-convert-python>=1.7",
+    ],
+    extras_require={
+        "dev": [
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "hypothesis>=6.100",
+            "mypy>=1.13",
+            "ruff>=0.8",
+            "types-PyYAML",
+            "jsonschema>=4.20",
+        ],
+    },
+    entry_points={"console_scripts": ["edgesmith = pipeline.cli:main"]},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+    ],
+)
