@@ -114,6 +114,11 @@ class Dataset:
     fingerprint: str
     origin: str
 
+    def describe(self) -> dict[str, Any]:
+        """The data's facts for the report."""
+        sizes = {"train": self.train.size, "validation": self.validation.size, "test": self.test.size}
+        return {"origin": self.origin, "splits": sizes, "fingerprint": self.fingerprint}
+
     def calibration(self, samples: int, seed: int) -> NDArray[np.float32]:
         """Training inputs for calibration, balanced over the classes, (samples, ...) float32.
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from dataclasses import dataclass, field
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +55,12 @@ class Draft:
     traits: frozenset[str] = frozenset()
     steps: tuple[Step, ...] = ()
 
+    @classmethod
+    def of(cls, model: Any, traits: frozenset[str] = frozenset()) -> Draft:
+        """The draft that a Keras model stands for, with no steps behind it."""
+        weights = tuple(np.asarray(weight) for weight in model.get_weights())
+        return cls(json.dumps(_without_build(json.loads(model.to_json()))), weights, traits)
+
     def restore(self) -> Any:
         """A fresh Keras model with this draft's weights, in a cleared session so that names repeat exactly."""
         from pipeline._tf import keras, quantize_scope
@@ -65,7 +74,27 @@ class Draft:
 
     def then(self, model: Any, step: Step, traits: frozenset[str]) -> Draft:
         """The draft after `step`, which made `model` out of this one."""
-        return Draft(model.to_json(), tuple(model.get_weights()), traits, (*self.steps, step))
+        return replace(Draft.of(model, traits), steps=(*self.steps, step))
+
+    def to_files(self) -> dict[str, bytes]:
+        """The draft as files for the cache; `from_files` reads them back, bit for bit."""
+        facts = {
+            "architecture": self.architecture,
+            "traits": sorted(self.traits),
+            "steps": [asdict(s) for s in self.steps],
+        }
+        arrays = io.BytesIO()
+        np.savez(arrays, **{f"w{index}": weight for index, weight in enumerate(self.weights)})
+        return {"draft.json": json.dumps(facts).encode(), "weights.npz": arrays.getvalue()}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Draft:
+        """The draft that `to_files` wrote."""
+        facts = json.loads(files["draft.json"])
+        with np.load(io.BytesIO(files["weights.npz"]), allow_pickle=False) as arrays:
+            weights = tuple(arrays[f"w{index}"] for index in range(len(arrays.files)))
+        steps = tuple(Step(**step) for step in facts["steps"])
+        return cls(facts["architecture"], weights, frozenset(facts["traits"]), steps)
 
     @property
     def sha256(self) -> str:
@@ -76,3 +105,16 @@ class Draft:
             digest.update(np.ascontiguousarray(array).data)
         digest.update(",".join(sorted(self.traits)).encode())
         return digest.hexdigest()
+
+
+def _without_build(config: Any) -> Any:
+    """A Keras config without its `build_config`s.
+
+    They make Keras build each layer before the graph is replayed: weights then lose their layer's name, and TFMOT's
+    QuantizeLayer gets its weights twice, so that no saved weights fit it any more.
+    """
+    if isinstance(config, dict):
+        return {key: _without_build(value) for key, value in config.items() if key != "build_config"}
+    if isinstance(config, list):
+        return [_without_build(value) for value in config]
+    return config

@@ -24,12 +24,13 @@ class Task(Settings, ABC):
     unit: ClassVar[str] = ""
 
     @abstractmethod
-    def check_targets(self, y: NDArray[Any], split: str) -> NDArray[Any]:
+    def check_targets(self, y: NDArray[Any], split: str, num_outputs: int | None = None) -> NDArray[Any]:
         """Refuse targets that cannot be trained on; return them in the type that training takes.
 
         Args:
             y: targets of one split, (n, ...).
             split: its name, for the message.
+            num_outputs: what `num_outputs` said of the training split; None for that split itself.
 
         Raises:
             DataError: what is wrong with which split, and how to mend it.

@@ -1,0 +1,83 @@
+"""The story of one run, from a recipe to a report."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pipeline import forge, verify
+from pipeline.cache import library_versions
+from pipeline.report import ModelFacts, Report, write_report
+from pipeline.workplace import publish, workplace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.artifact import Artifact
+    from pipeline.cache import Cache
+    from pipeline.progress import Progress
+    from pipeline.recipe import Recipe
+
+
+def run(recipe: Recipe, *, out: Path, cache: Cache, progress: Progress, command: str = "") -> Report:
+    """Take a recipe all the way: data, model, stages, int8, proof, measurement, report.
+
+    Args:
+        recipe: what to do.
+        out: where the results go: models, report.json, report.html, training.jsonl.
+        cache: results of earlier runs; used where nothing that shaped them has changed.
+        progress: told how far it is.
+        command: the command line, for the report.
+
+    Returns:
+        The report, which also lies in `out`. `report.ok` is False where a check failed.
+
+    Raises:
+        EdgesmithError, TargetError: what stopped the run. Finished stages stay in the cache.
+    """
+    started = time.perf_counter()
+    with workplace(out) as work:
+        progress.open_log(out)
+        data = recipe.data.load(recipe.task, seed=recipe.seed, progress=progress)
+
+        drafts, steps = forge.drafts(recipe, data, cache, progress)
+        baseline = forge.baseline(drafts, cache, work, progress)
+        artifact = forge.artifact(drafts[-1], recipe, data, cache, work, progress)
+
+        proof = verify.prove(artifact, baseline, drafts[-1], data, recipe.budgets, progress)
+        measurements = verify.measure(artifact, baseline, recipe.targets, recipe.benchmark, progress)
+
+        report = Report(
+            recipe=recipe.name,
+            recipe_text=recipe.resolved_yaml(),
+            created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            versions=library_versions(),
+            data=data.describe(),
+            baseline=_facts(baseline, proof.baseline, data.task.metric),
+            artifact=_facts(artifact, proof.artifact, data.task.metric),
+            steps=steps,
+            checks=(*proof.checks, *verify.latency_checks(recipe.budgets, measurements)),
+            layers=proof.layers,
+            measurements=tuple(measurement.to_json() for measurement in measurements),
+            seconds=time.perf_counter() - started,
+            command=command,
+        )
+        write_report(report, work)
+        publish(work, out)
+    return report
+
+
+def _facts(artifact: Artifact, score: verify.Score, metric: str) -> ModelFacts:
+    return ModelFacts(
+        path=artifact.path.name,
+        sha256=artifact.sha256,
+        size_bytes=artifact.size_bytes,
+        ota_bytes=artifact.ota_bytes,
+        ota_codec=artifact.ota_codec,
+        metric=metric,
+        value=score.value,
+        details=score.details,
+        inputs=artifact.inputs,
+        outputs=artifact.outputs,
+    )

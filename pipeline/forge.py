@@ -1,0 +1,174 @@
+"""From a recipe to drafts, and from drafts to `.tflite` files; every result is looked up in the cache first."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from edge_targets import tflite_graph
+from pipeline import convert, ota
+from pipeline.artifact import Artifact, TensorSpec, sha256_of
+from pipeline.cache import code_version, key_of
+from pipeline.draft import Draft
+from pipeline.errors import ModelError, StorageError
+from pipeline.plugins import module
+from pipeline.report import StepRecord
+from pipeline.storage import atomic_write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pipeline.cache import Cache
+    from pipeline.dataset import Dataset
+    from pipeline.progress import Progress
+    from pipeline.recipe import Recipe
+    from pipeline.stage import Stage
+
+Files = dict[str, bytes]
+
+_NOUNS = ("pipeline.draft", "pipeline.dataset", "pipeline.stage", "pipeline.task", "pipeline.tasks.classification")
+"""Modules whose code shapes every stage's result."""
+
+
+def drafts(
+    recipe: Recipe, data: Dataset, cache: Cache, progress: Progress
+) -> tuple[list[Draft], tuple[StepRecord, ...]]:
+    """Build the model and take it through the stages.
+
+    Returns:
+        The draft as built and after each stage; and a record of each stage.
+    """
+    made = [_built(recipe, data, cache, progress)]
+    records = []
+    for index, stage in enumerate(recipe.stages):
+        draft, cached = _applied(stage, made[-1], data, _seed_of(recipe, index, stage), cache, progress)
+        made.append(draft)
+        records.append(StepRecord(draft.steps[-1], cached))
+    return made, tuple(records)
+
+
+def baseline(made: list[Draft], cache: Cache, work: Path, progress: Progress) -> Artifact:
+    """The float32 `.tflite` that everything is compared with: of the last draft that no compression has touched."""
+    draft = [draft for draft in made if not draft.traits][-1]
+    key = key_of(kind="float32", draft=draft.sha256, code=code_version("pipeline.convert", *_NOUNS))
+    files, _ = _remembered(cache, key, lambda: {"model.tflite": convert.to_float32(draft)}, progress)
+    return _laid_down(files["model.tflite"], work / "baseline.tflite")
+
+
+def artifact(draft: Draft, recipe: Recipe, data: Dataset, cache: Cache, work: Path, progress: Progress) -> Artifact:
+    """The int8 `.tflite` of a draft, with the compressed form that travels beside it."""
+    settings = recipe.convert
+    key = key_of(
+        kind="int8",
+        draft=draft.sha256,
+        settings=settings.model_dump(mode="json"),
+        data=data.fingerprint,
+        seed=recipe.seed,
+        code=code_version("pipeline.convert", *_NOUNS),
+    )
+
+    def make() -> Files:
+        progress.note("convert: int8")
+        return {"model.tflite": convert.to_int8(draft, data.calibration(settings.calibration_samples, recipe.seed))}
+
+    files, _ = _remembered(cache, key, make, progress)
+    return _laid_down(files["model.tflite"], work / "model.tflite", travels=True)
+
+
+def _built(recipe: Recipe, data: Dataset, cache: Cache, progress: Progress) -> Draft:
+    spec = recipe.model
+    key = key_of(
+        kind="build",
+        model=spec.name,
+        options=spec.options,
+        input_shape=data.input_shape,
+        num_outputs=data.num_outputs,
+        seed=recipe.seed,
+        code=code_version(f"models.{spec.name}", *_NOUNS),
+    )
+    return Draft.from_files(_remembered(cache, key, lambda: _build(recipe, data).to_files(), progress)[0])
+
+
+def _build(recipe: Recipe, data: Dataset) -> Draft:
+    from pipeline._tf import fix_seed, keras
+
+    fix_seed(recipe.seed)
+    keras.backend.clear_session()
+    try:
+        model = module("models", recipe.model.name).build(data.input_shape, data.num_outputs, **recipe.model.options)
+    except ValueError as error:
+        raise ModelError(
+            f"The model {recipe.model.name} cannot be built for inputs of shape {data.input_shape}: {error}",
+            expected="inputs as the model's documentation names them",
+            mend="choose another model, or other data settings (add_channel appends a channel axis)",
+        ) from error
+    return Draft.of(model)
+
+
+def _applied(
+    stage: Stage, draft: Draft, data: Dataset, seed: int, cache: Cache, progress: Progress
+) -> tuple[Draft, bool]:
+    name = stage.stage_name()
+    key = key_of(
+        kind="stage",
+        stage=name,
+        settings=stage.model_dump(mode="json"),
+        code=code_version(f"pipeline.stages.{name}", *_NOUNS),
+        draft=draft.sha256,
+        data=data.fingerprint,
+        seed=seed,
+    )
+
+    def make() -> Files:
+        return stage.apply(draft, data, seed=seed, progress=progress).to_files()
+
+    files, cached = _remembered(cache, key, make, progress)
+    if cached:
+        progress.note(f"{name}: unchanged, taken from the cache")
+    after = Draft.from_files(files)
+    # An entry may stem from a run whose earlier steps took other seconds: only its own step is its word.
+    return Draft(after.architecture, after.weights, after.traits, (*draft.steps, after.steps[-1])), cached
+
+
+def _remembered(cache: Cache, key: str, make: Callable[[], Files], progress: Progress) -> tuple[Files, bool]:
+    """The files under a key, made where they are not there yet; and whether they were."""
+    found = cache.fetch(key)
+    if found is not None:
+        return found, True
+    files = make()
+    try:
+        cache.store(key, files)
+    except StorageError as error:
+        # The result itself is fine; only the next run will have to make it again.
+        progress.note(f"not cached: {error.what}")
+    return files, False
+
+
+def _laid_down(model: bytes, path: Path, *, travels: bool = False) -> Artifact:
+    parcel = ota.pack(model)
+    atomic_write_bytes(path, model)
+    if travels:
+        atomic_write_bytes(path.with_name(f"{path.name}.{parcel.codec}"), parcel.data)
+    graph = tflite_graph.read(model)
+    return Artifact(
+        path=path,
+        sha256=sha256_of(model),
+        size_bytes=len(model),
+        ota_bytes=len(parcel.data),
+        ota_codec=parcel.codec,
+        inputs=tuple(_spec(graph, index) for index in graph.inputs),
+        outputs=tuple(_spec(graph, index) for index in graph.outputs),
+    )
+
+
+def _spec(graph: tflite_graph.Graph, index: int) -> TensorSpec:
+    tensor = graph.tensors[index]
+    scale, zero_point = (tensor.scales[0], tensor.zero_points[0]) if tensor.scales else (0.0, 0)
+    return TensorSpec(tensor.name, tensor.shape, tensor.dtype, scale, zero_point)
+
+
+def _seed_of(recipe: Recipe, index: int, stage: Stage) -> int:
+    """A seed of its own for every stage, so that a run that continues from the cache goes on exactly alike."""
+    digest = hashlib.sha256(f"{recipe.seed} {index} {stage.stage_name()}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") % 2**31

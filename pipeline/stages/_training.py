@@ -1,0 +1,146 @@
+"""Training as every stage does it: the settings, the loop, and what is watched while it runs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from pipeline.errors import Diverged
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.dataset import Dataset
+    from pipeline.progress import Bar, Progress
+
+
+class EarlyStopping(Settings):
+    """Stop when the validation loss has not improved for a while, and go back to the best weights."""
+
+    patience: int = Field(3, ge=1, description="Epochs without improvement before training stops.")
+    min_delta: float = Field(0.0, ge=0, description="The least fall of the validation loss that counts.")
+
+
+class TrainingSettings(Settings):
+    """What can be set wherever weights are trained."""
+
+    epochs: int = Field(ge=1, description="Passes over the training split.")
+    batch_size: int = Field(64, ge=1, description="Examples a step.")
+    optimizer: Literal["adam", "sgd", "rmsprop"] = Field("adam", description="sgd has a momentum of 0.9.")
+    learning_rate: float = Field(1e-3, gt=0, description="At the start.")
+    learning_rate_schedule: Literal["constant", "cosine"] = Field(
+        "cosine", description="cosine falls to zero over the run (Loshchilov and Hutter, 2016)."
+    )
+    early_stopping: EarlyStopping | None = Field(None, description="Off unless given.")
+    tensorboard: bool = Field(False, description="Write TensorBoard logs into the output folder.")
+
+    def steps_per_epoch(self, data: Dataset) -> int:
+        """Batches in one pass over the training split."""
+        return math.ceil(data.train.size / self.batch_size)
+
+    def total_steps(self, data: Dataset) -> int:
+        """Batches in the whole run."""
+        return self.steps_per_epoch(data) * self.epochs
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run measured: the last value of each curve, and the curves, a value an epoch."""
+
+    metrics: dict[str, float]
+    curves: dict[str, list[float]]
+
+
+def fit(
+    model: Any,
+    settings: TrainingSettings,
+    data: Dataset,
+    *,
+    stage: str,
+    seed: int,
+    progress: Progress,
+    callbacks: tuple[Any, ...] = (),
+) -> Trained:
+    """Train a Keras model on the training split; the validation split is only watched.
+
+    Args:
+        model: a tf_keras model; its weights change.
+        settings: how.
+        data: with what; the task gives loss and metrics.
+        stage: named in the progress and in the log.
+        seed: fixes the order of the examples.
+        progress: a bar that moves a step a batch, and a line of log an epoch.
+        callbacks: more Keras callbacks.
+
+    Raises:
+        Diverged: the loss is no finite number any more; training stops in that batch.
+    """
+    model.compile(_optimizer(settings, data), data.task.loss(model), data.task.keras_metrics())
+    with progress.bar(stage, settings.total_steps(data)) as bar:
+        history = model.fit(
+            data.train.shuffled(settings.batch_size, seed),
+            validation_data=data.validation.ordered(max(settings.batch_size, 256)),
+            epochs=settings.epochs,
+            callbacks=[_watch(stage, bar, progress), *_optional(settings, stage, progress), *callbacks],
+            verbose=0,
+        ).history
+    curves = {name: [float(value) for value in values] for name, values in history.items()}
+    return Trained({name: values[-1] for name, values in curves.items()}, curves)
+
+
+def _optimizer(settings: TrainingSettings, data: Dataset) -> Any:
+    from pipeline._tf import keras
+
+    rate: Any = settings.learning_rate
+    if settings.learning_rate_schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.total_steps(data))
+    if settings.optimizer == "sgd":
+        return keras.optimizers.SGD(rate, momentum=0.9)
+    return {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[settings.optimizer](rate)
+
+
+def _optional(settings: TrainingSettings, stage: str, progress: Progress) -> list[Any]:
+    from pipeline._tf import keras
+
+    chosen = []
+    if settings.early_stopping:
+        stop = settings.early_stopping
+        chosen.append(
+            keras.callbacks.EarlyStopping(
+                monitor="val_loss", patience=stop.patience, min_delta=stop.min_delta, restore_best_weights=True
+            )
+        )
+    if settings.tensorboard and progress.log_folder is not None:
+        chosen.append(keras.callbacks.TensorBoard(str(progress.log_folder / "tensorboard" / stage)))
+    return chosen
+
+
+def _watch(stage: str, bar: Bar, progress: Progress) -> Any:
+    """The callback that moves the bar, keeps the log, and stops a run whose loss is no number any more."""
+    from pipeline._tf import keras
+
+    class Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+        epoch = 0
+
+        def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            self.epoch = epoch
+
+        def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+            loss = float(logs["loss"])
+            if not math.isfinite(loss):
+                progress.log("diverged", stage=stage, epoch=self.epoch + 1, batch=batch + 1, loss=str(loss))
+                raise Diverged(
+                    f"Training diverged in stage '{stage}': the loss became {loss} in epoch {self.epoch + 1}, "
+                    f"batch {batch + 1}.",
+                    expected="a finite loss",
+                    mend=f"lower stages.{stage}.learning_rate, or look for outliers in the data; "
+                    "the losses until then stand in training.jsonl",
+                )
+            bar.advance(1, f"loss {loss:.4f}")
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            progress.log("epoch", stage=stage, epoch=epoch + 1, **{name: float(value) for name, value in logs.items()})
+
+    return Watch()

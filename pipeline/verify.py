@@ -1,0 +1,219 @@
+"""Re-measures, from the final bytes alone, all that was promised. Nothing here trusts what a stage said of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_targets import tflite_graph
+from edge_targets._base import BenchmarkPlan, Target
+from pipeline.check import Check, Layer
+from pipeline.plugins import plugin_class
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_targets._base import Measurement
+    from pipeline.artifact import Artifact, TensorSpec
+    from pipeline.dataset import Dataset, Split
+    from pipeline.draft import Draft
+    from pipeline.progress import Progress
+    from pipeline.settings import BenchmarkSettings, Budgets
+    from pipeline.task import Task
+
+FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
+
+BATCH = 500
+"""Examples that are sent to the interpreter at once."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a model reaches on the test split, through the interpreter.
+
+    Attributes:
+        value: the task's metric.
+        details: its other figures.
+        outputs: what the model gave, dequantized, (n, ...).
+    """
+
+    value: float
+    details: dict[str, Any]
+    outputs: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the final bytes show: both models' scores, the checks and the layer table."""
+
+    baseline: Score
+    artifact: Score
+    checks: tuple[Check, ...]
+    layers: tuple[Layer, ...]
+
+
+def prove(
+    artifact: Artifact, baseline: Artifact, draft: Draft, data: Dataset, budgets: Budgets, progress: Progress
+) -> Proof:
+    """Hold the int8 bytes against the stages' promises and the recipe's budgets.
+
+    Args:
+        artifact: the int8 `.tflite`.
+        baseline: the float32 `.tflite`.
+        draft: the draft behind the artifact; only its promises are read.
+        data: its test split is looked at here, and nowhere before.
+        budgets: the recipe's.
+        progress: told how far it is.
+    """
+    model = artifact.path.read_bytes()
+    layers = layer_table(model)
+    with progress.bar("verify", 2 * data.test.size) as bar:
+        before, after = (score(one, data, bar.advance) for one in (baseline, artifact))
+    checks = (
+        *byte_checks(model, layers, draft),
+        *agreement_checks(data.task, before.outputs, after.outputs),
+        *budget_checks(budgets, before.value, after.value, artifact, layers),
+    )
+    return Proof(before, after, checks, layers)
+
+
+def score(artifact: Artifact, data: Dataset, advance: Callable[[int], None]) -> Score:
+    """Run a `.tflite` over the test split in the interpreter of this machine, and score what it gives."""
+    raw = _interpreter().evaluate(artifact.path, _stored(data.test, artifact.inputs[0], advance))
+    found = dequantize(raw, artifact.outputs[0])
+    y = data.test.targets()
+    return Score(data.task.score(y, found), data.task.details(y, found), found)
+
+
+def measure(
+    artifact: Artifact, baseline: Artifact, targets: Sequence[str], settings: BenchmarkSettings, progress: Progress
+) -> tuple[Measurement, ...]:
+    """Latency of both models on every target, side by side in one run, so that a noisy moment hits both."""
+    plan = BenchmarkPlan(**settings.model_dump())
+    models = {"float32": baseline.path, "int8": artifact.path}
+    found: list[Measurement] = []
+    with progress.bar("benchmark", len(targets)) as bar:
+        for name in targets:
+            found.extend(_target(name).benchmark(models, plan).values())
+            bar.advance(1, name)
+    return tuple(found)
+
+
+def layer_table(model: bytes) -> tuple[Layer, ...]:
+    """Every operator with weights, read from the bytes of a `.tflite`."""
+    graph = tflite_graph.read(model)
+    return tuple(_layer(operator, tensor) for operator, tensor in tflite_graph.weight_tensors(graph))
+
+
+def quantize(x: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:
+    """Real numbers as the tensor stores them; they pass unchanged into a float tensor."""
+    if spec.dtype in FLOATS:
+        return x.astype(spec.dtype)
+    limits = np.iinfo(spec.dtype)
+    return np.clip(np.rint(x / np.float32(spec.scale)) + spec.zero_point, limits.min, limits.max).astype(spec.dtype)
+
+
+def dequantize(q: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
+    """Stored numbers as the real ones that they stand for."""
+    if spec.dtype in FLOATS:
+        return q.astype(np.float32)
+    real: NDArray[np.float32] = (q.astype(np.float32) - np.float32(spec.zero_point)) * np.float32(spec.scale)
+    return real
+
+
+def byte_checks(model: bytes, layers: tuple[Layer, ...], draft: Draft) -> list[Check]:
+    """What the stages promised, against what the bytes show."""
+    floats = [tensor.name for tensor in tflite_graph.read(model).tensors if tensor.dtype in FLOATS]
+    shown = ", ".join(floats[:3]) + (" …" if len(floats) > 3 else "")
+    checks = [Check.at_most("int8_only", len(floats), 0, "float tensors", f"float: {shown}" if floats else "")]
+    promised = [step.promises["min_sparsity"] for step in draft.steps if "min_sparsity" in step.promises]
+    if promised and "sparse" in draft.traits:
+        checks.append(Check.at_least("kept_sparsity", sparsity(layers), promised[-1], "share", "as the stages left it"))
+    return checks
+
+
+def agreement_checks(task: Task, reference: NDArray[np.float32], quantized: NDArray[np.float32]) -> list[Check]:
+    """How far the int8 outputs are from the float baseline's, on the same examples. These report; they set no limit."""
+    error = float(np.sqrt(np.mean((reference - quantized) ** 2) / max(float(np.mean(reference**2)), 1e-12)))
+    return [
+        Check("agreement", task.agreement(reference, quantized), None, "share", "pass", "decides as the baseline does"),
+        Check("output_error", error, None, "share", "pass", "RMS of the difference over RMS of the baseline's outputs"),
+    ]
+
+
+def budget_checks(
+    budgets: Budgets, baseline_value: float, value: float, artifact: Artifact, layers: tuple[Layer, ...]
+) -> list[Check]:
+    """The recipe's budgets on accuracy, size and sparsity; the values are the task's metric on the test split."""
+    drop = round(baseline_value - value, 9)  # 0.99 - 0.98 is a little more than 0.01 in binary
+    found = [
+        (Check.at_most, "max_accuracy_drop", drop, "share"),
+        (Check.at_least, "min_accuracy", value, "share"),
+        (Check.at_least, "min_sparsity", sparsity(layers), "share"),
+        (Check.at_most, "max_size_bytes", artifact.size_bytes, "bytes"),
+        (Check.at_most, "max_ota_bytes", artifact.ota_bytes, "bytes"),
+    ]
+    limits = budgets.model_dump()
+    return [judge(name, seen, limits[name], unit) for judge, name, seen, unit in found if limits[name] is not None]
+
+
+def latency_checks(budgets: Budgets, measurements: Sequence[Measurement]) -> list[Check]:
+    """The recipe's latency budgets. Only numbers measured on the named target itself can decide one."""
+    by_target = {found.target: found for found in measurements if found.model == "int8"}
+    return [_latency_check(name, limit, by_target.get(name)) for name, limit in budgets.max_median_us.items()]
+
+
+def sparsity(layers: tuple[Layer, ...]) -> float:
+    """Share of zeros over all weights of all layers."""
+    weights = sum(layer.weights for layer in layers)
+    zeros = sum(round(layer.sparsity * layer.weights) for layer in layers)
+    return zeros / weights if weights else 0.0
+
+
+def _latency_check(target: str, limit_us: float, found: Measurement | None) -> Check:
+    name = f"max_median_us.{target}"
+    if found is None:
+        why = f"the target '{target}' was not measured: name it in targets"
+        return Check.not_measured(name, limit_us, "us", why)
+    if found.provenance not in ("device", "host"):
+        return Check.not_measured(name, limit_us, "us", f"the number at hand is {found.provenance}, not measured there")
+    return Check.at_most(name, found.median_us, limit_us, "us", f"{found.runtime} {found.runtime_version}")
+
+
+def _layer(operator: tflite_graph.Operator, tensor: tflite_graph.Tensor) -> Layer:
+    stored = tflite_graph.constant(tensor)
+    return Layer(
+        name=operator.name,
+        kind=operator.kind,
+        weights=stored.size,
+        sparsity=float(np.mean(stored == _zero_points(tensor))) if stored.size else 0.0,
+        distinct=len(np.unique(stored)),
+        bits=tflite_graph.bits(tensor.dtype),
+    )
+
+
+def _zero_points(tensor: tflite_graph.Tensor) -> NDArray[Any]:
+    """What stands for zero in each channel, in a shape that broadcasts over the tensor."""
+    points = np.asarray(tensor.zero_points or (0,))
+    shape = [1] * len(tensor.shape)
+    if points.size > 1:
+        shape[tensor.quantized_dimension] = points.size
+    return points.reshape(shape)
+
+
+def _stored(split: Split, spec: TensorSpec, advance: Callable[[int], None]) -> Iterator[NDArray[Any]]:
+    for x, _ in split.batches(BATCH):
+        yield quantize(x, spec)
+        advance(len(x))
+
+
+def _target(name: str) -> Target:
+    return plugin_class("edge_targets", name, Target)()  # type: ignore[type-abstract]
+
+
+def _interpreter() -> Target:
+    return _target("host")
