@@ -104,8 +104,9 @@ def code_version(*modules: str) -> str:
     digest = hashlib.sha256()
     for module in modules:
         source = _source(module)
-        private = sorted(source.parent.glob("_*.py")) if source.name != "__init__.py" else []
-        for path in dict.fromkeys([source, *private]):
+        # In a folder of plugins, what they share stands in files with an underscore.
+        shared = [path for path in sorted(source.parent.glob("_*.py")) if source.parent.name != "pipeline"]
+        for path in dict.fromkeys([source, *shared]):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 

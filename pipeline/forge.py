@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 
 Files = dict[str, bytes]
 
-_NOUNS = ("pipeline.draft", "pipeline.dataset", "pipeline.stage", "pipeline.task", "pipeline.tasks.classification")
+_NOUNS = (
+    "pipeline._tf",
+    "pipeline.draft",
+    "pipeline.dataset",
+    "pipeline.stage",
+    "pipeline.task",
+    "pipeline.tasks.classification",
+)
 """Modules whose code shapes every stage's result."""
 
 

@@ -24,6 +24,9 @@ class Progress:
 
     log_folder: Path | None = None
 
+    def open_log(self, folder: Path) -> None:
+        """Keep the run's log in this folder from now on."""
+
     @contextmanager
     def bar(self, description: str, total: int) -> Iterator[Bar]:
         """A bar for `total` steps, closed when the block ends."""

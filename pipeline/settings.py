@@ -1,8 +1,13 @@
-"""The base of everything that a recipe can set: frozen, strict, and closed to unknown keys."""
+"""The base of everything that a recipe can set: frozen, strict, closed to unknown keys; and the groups that belong
+to the run itself and not to a plugin."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PositiveUs = Annotated[float, Field(gt=0)]
 
 
 class Settings(BaseModel):
@@ -13,3 +18,47 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ConvertSettings(Settings):
+    """How a draft becomes an int8 `.tflite`."""
+
+    calibration_samples: int = Field(
+        200, ge=1, description="Training examples that fix the ranges of a model without quantization-aware training."
+    )
+
+
+class Budgets(Settings):
+    """What the final bytes must keep to; each becomes a check. A budget that is not given is not checked."""
+
+    max_accuracy_drop: float | None = Field(
+        None, ge=0, le=1, description="The most of the task's metric that int8 may lose against float, as a share."
+    )
+    min_accuracy: float | None = Field(
+        None, ge=0, le=1, description="The least value of the task's metric on the test split, as a share."
+    )
+    min_sparsity: float | None = Field(None, ge=0, le=1, description="The least share of weights that are zero.")
+    max_size_bytes: int | None = Field(None, gt=0, description="The largest .tflite, in bytes.")
+    max_ota_bytes: int | None = Field(None, gt=0, description="The most that may travel over the air, in bytes.")
+    max_median_us: dict[str, PositiveUs] = Field(
+        default_factory=dict, description="The largest median latency of an inference on each target, in microseconds."
+    )
+
+
+class BenchmarkSettings(Settings):
+    """How latency is measured on every target. Names as in TensorFlow Lite's `benchmark_model`."""
+
+    num_threads: int = Field(1, ge=1, le=256, description="Threads of the interpreter.")
+    num_runs: int = Field(200, ge=1, description="The least number of timed inferences.")
+    warmup_runs: int = Field(20, ge=0, description="Inferences before the timed ones.")
+    min_secs: float = Field(0.5, ge=0, description="Go on measuring for at least as many seconds.")
+    max_secs: float = Field(10.0, gt=0, description="Stop measuring after as many seconds.")
+    runtime: Literal["auto", "ai_edge_litert", "tflite_runtime", "tensorflow"] = Field(
+        "auto", description="The interpreter; auto takes the first that is installed there, in this order."
+    )
+
+    @model_validator(mode="after")
+    def _least_before_most(self) -> Self:
+        if self.min_secs > self.max_secs:
+            raise ValueError(f"min_secs ({self.min_secs:g}) is more than max_secs ({self.max_secs:g})")
+        return self

@@ -112,15 +112,18 @@ def layer_table(model: bytes) -> tuple[Layer, ...]:
 def quantize(x: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:
     """Real numbers as the tensor stores them; they pass unchanged into a float tensor."""
     if spec.dtype in FLOATS:
-        return x.astype(spec.dtype)
+        return np.asarray(x, spec.dtype)
     limits = np.iinfo(spec.dtype)
-    return np.clip(np.rint(x / np.float32(spec.scale)) + spec.zero_point, limits.min, limits.max).astype(spec.dtype)
+    steps = np.rint(x / np.float32(spec.scale)) + spec.zero_point
+    stored: NDArray[Any] = np.clip(steps, limits.min, limits.max).astype(spec.dtype)
+    return stored
 
 
 def dequantize(q: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
     """Stored numbers as the real ones that they stand for."""
     if spec.dtype in FLOATS:
-        return q.astype(np.float32)
+        found: NDArray[np.float32] = q.astype(np.float32)
+        return found
     real: NDArray[np.float32] = (q.astype(np.float32) - np.float32(spec.zero_point)) * np.float32(spec.scale)
     return real
 

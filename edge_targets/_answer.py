@@ -1,0 +1,194 @@
+"""Reads what the runner on the device answered, and trusts none of it.
+
+A device can be broken, old or hostile: an answer that is not of the exact shape that `_on_device.py` gives is refused
+with `DeviceError`, never used and never met by another exception.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from edge_targets._base import DeviceError, DeviceInfo, TargetError, ToolMissing, UnusableModel, WrongInput
+from edge_targets._on_device import PROTOCOL
+
+if TYPE_CHECKING:
+    from edge_targets._transport import Completed
+
+MOST_TEXT = 2000
+MOST_STDERR_LINES = 3
+# Shells tell of a program that is missing or may not be run with these, and of a signal with 128 + its number.
+NOT_EXECUTABLE, NOT_FOUND, SIGNALLED = 126, 127, 128
+
+Json = Mapping[str, Any]
+
+
+def read(completed: Completed, job: str, subject: str) -> Json:
+    """The answer to one job.
+
+    Args:
+        completed: the runner's process.
+        job: what it was asked.
+        subject: the model or models it was about, for the message; "" if none.
+
+    Raises:
+        UnusableModel: the model cannot be loaded, or crashed the interpreter.
+        WrongInput: the examples do not fit the model.
+        ToolMissing: Python, numpy or an interpreter is missing there.
+        DeviceError: anything else than an answer.
+    """
+    if completed.returncode != 0:
+        _explain_exit(completed, subject)
+    answer = _json(completed)
+    if answer.get("protocol") != PROTOCOL:
+        raise strange(f"it speaks protocol {printable(str(answer.get('protocol')))}, not {PROTOCOL}")
+    if "error" in answer:
+        _explain_error(group(answer, "error"), subject)
+    if answer.get("job") != job:
+        raise strange(f"it is not about '{job}'")
+    return answer
+
+
+def device(answer: Json) -> DeviceInfo:
+    """The device's facts, which stand in every answer."""
+    facts = group(answer, "device")
+    return DeviceInfo(
+        machine=text(facts, "machine"),
+        cpu_model=text(facts, "cpu_model"),
+        cores=count(facts, "cores"),
+        memory_bytes=count(facts, "memory_bytes"),
+        os=text(facts, "os"),
+        python=text(facts, "python"),
+    )
+
+
+def text(answer: Json, key: str) -> str:
+    """A short printable string."""
+    value = answer.get(key)
+    if not isinstance(value, str):
+        raise strange(f"its '{key}' is not a text")
+    return printable(value, 200)
+
+
+def count(answer: Json, key: str) -> int:
+    """A whole number from 0, below 2**63."""
+    return _whole(answer.get(key), key)
+
+
+def optional_count(answer: Json, key: str) -> int | None:
+    """A whole number or null."""
+    return None if answer.get(key) is None else count(answer, key)
+
+
+def counts(answer: Json, key: str, most: int) -> list[int]:
+    """A list of 1 to `most` whole numbers."""
+    return [_whole(value, key) for value in _list(answer, key, most)]
+
+
+def group(answer: Json, key: str) -> Json:
+    """An object within the answer."""
+    return _object(answer.get(key), key)
+
+
+def groups(answer: Json, key: str, exactly: int) -> list[Json]:
+    """A list of exactly so many objects."""
+    values = _list(answer, key, exactly)
+    if len(values) != exactly:
+        raise strange(f"its '{key}' has {len(values)} entries, not {exactly}")
+    return [_object(value, key) for value in values]
+
+
+def strange(what: str) -> DeviceError:
+    """The refusal of an answer."""
+    return DeviceError(
+        f"The runner's answer cannot be trusted: {what}.",
+        expected="the answer of the runner that was just pushed to the device",
+        mend="look for something else that prints there: a login script, a wrapper around python",
+    )
+
+
+def printable(said: str, most: int = MOST_TEXT) -> str:
+    """What a device said, with nothing in it that a terminal would obey."""
+    kept = "".join(character if character.isprintable() else " " for character in said[:most])
+    return kept.strip() + ("…" if len(said) > most else "")
+
+
+def _json(completed: Completed) -> Json:
+    try:
+        answer = json.loads(completed.stdout, parse_constant=_no_constants)
+    # Deep nesting ends in RecursionError; broken text and numbers in ValueError.
+    except (ValueError, RecursionError) as error:
+        raise strange(f"it is not JSON; it begins {printable(repr(completed.stdout[:60]))}") from error
+    return _object(answer, "answer")
+
+
+def _no_constants(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _object(value: Any, key: str) -> Json:
+    if not isinstance(value, dict):
+        raise strange(f"its '{key}' is not an object")
+    return value
+
+
+def _list(answer: Json, key: str, most: int) -> list[Any]:
+    value = answer.get(key)
+    if not isinstance(value, list) or not 1 <= len(value) <= most:
+        raise strange(f"its '{key}' is not a list of 1 to {most} entries")
+    return value
+
+
+def _whole(value: Any, key: str) -> int:
+    # A bool is an int to isinstance.
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise strange(f"its '{key}' holds something else than whole numbers from 0")
+    return value
+
+
+def _explain_error(error: Json, subject: str) -> NoReturn:
+    kind, what = text(error, "kind"), printable(str(error.get("what", "")))
+    if kind == "model":
+        raise UnusableModel(
+            f"The interpreter refuses {subject or 'the model'}: {what}",
+            expected="a .tflite that this version of the interpreter can run",
+            mend="convert the model again, or use another runtime",
+        )
+    kinds: dict[str, type[TargetError]] = {"tool": ToolMissing, "input": WrongInput}
+    mend = "install numpy and ai-edge-litert there" if kind == "tool" else ""
+    raise kinds.get(kind, DeviceError)(what or "The runner failed without a word.", mend=mend)
+
+
+def _explain_exit(completed: Completed, subject: str) -> NoReturn:
+    code, last = completed.returncode, _last_words(completed.stderr)
+    if code in (NOT_EXECUTABLE, NOT_FOUND):
+        raise ToolMissing(f"Python could not be started on the device.{last}", mend="install Python 3.7 or later there")
+    number = -code if code < 0 else max(0, code - SIGNALLED)
+    if number and subject:
+        _explain_crash(number, subject, last)
+    raise DeviceError(f"The runner ended with code {code} and no answer.{last}")
+
+
+def _explain_crash(number: int, subject: str, last: str) -> NoReturn:
+    killed = number == signal.SIGKILL
+    raise UnusableModel(
+        f"The interpreter {'was killed' if killed else 'crashed'} ({_signal_name(number)}) on {subject}.{last}",
+        expected="a well-formed .tflite that fits into the device's memory",
+        mend="use a smaller model, or free memory there" if killed else "convert the model again",
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _last_words(stderr: bytes) -> str:
+    lines = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    said = " | ".join(printable(line, 300) for line in lines[-MOST_STDERR_LINES:])
+    return f" It last said: {said}" if said else ""

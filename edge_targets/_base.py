@@ -1,0 +1,364 @@
+"""The nouns of devices: `Target`, what it can do, what it is, what it measured, and every error it can raise.
+
+    TargetError              exit 3
+    ├── Unsupported                    this target does not do what it was asked for
+    ├── DeviceError                    the device fell silent, or answered what cannot be trusted
+    │   └── Timeout                    it took longer than it was given; what ran there was ended
+    ├── ToolMissing                    a program or package that this target needs is not there
+    ├── UnusableModel                  a model that cannot be read or loaded, or that crashes the interpreter
+    └── WrongInput                     examples of another shape or type than the model takes
+
+The tree has the same shape as `pipeline/errors.py` and shares nothing with it: targets know nothing of recipes.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Provenance = Literal["device", "host", "emulated", "simulated"]
+Runtime = Literal["auto", "ai_edge_litert", "tflite_runtime", "tensorflow"]
+
+
+class TargetError(Exception):
+    """The root: a sentence on what happened, and if it helps, what was expected and how to mend it.
+
+    Args:
+        what: what happened, in one sentence that names the thing.
+        expected: what would have been right.
+        mend: what the user can do now.
+    """
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, what: str, *, expected: str = "", mend: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.expected = expected
+        self.mend = mend
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.expected:
+            lines.append(f"  expected: {self.expected}")
+        if self.mend:
+            lines.append(f"  to mend it: {self.mend}")
+        return "\n".join(lines)
+
+
+class Unsupported(TargetError):
+    """This target does not do what it was asked for."""
+
+
+class DeviceError(TargetError):
+    """The device fell silent, or answered what cannot be trusted."""
+
+
+class Timeout(DeviceError):
+    """The device took longer than it was given; what ran there was ended."""
+
+
+class ToolMissing(TargetError):
+    """A program or package that this target needs is not there."""
+
+
+class UnusableModel(TargetError):
+    """A model that cannot be read or loaded, or that crashes the interpreter."""
+
+
+class WrongInput(TargetError):
+    """Examples of another shape or type than the model takes."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a target can do. The public verbs of `Target` check it before any work.
+
+    Attributes:
+        benchmark: it measures latency.
+        evaluate: it gives back the model's outputs.
+        deploy: it keeps a model for use after we are gone.
+        delegates: names of the delegates that it can hand operators to.
+    """
+
+    benchmark: bool = False
+    evaluate: bool = False
+    deploy: bool = False
+    delegates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """The facts about a device that a latency depends on. Its host name is nobody's business and is not here.
+
+    Attributes:
+        machine: processor architecture, `aarch64`.
+        cpu_model: the processor as it names itself, or "" where it does not.
+        cores: how many cores the process may use.
+        memory_bytes: physical memory.
+        os: the system and its version.
+        python: version of the Python that ran the interpreter.
+    """
+
+    machine: str
+    cpu_model: str
+    cores: int
+    memory_bytes: int
+    os: str
+    python: str
+
+
+@dataclass(frozen=True)
+class BenchmarkPlan:
+    """How to measure; the names are those of `benchmark_model`.
+
+    Runs go on until each model has `num_runs` samples and `min_secs` a model have passed, but never for longer
+    than `max_secs` a model: a slow model then has fewer samples, and its measurement says how many.
+
+    Attributes:
+        num_threads: threads of the interpreter.
+        warmup_runs: runs a model that are not counted; they too end after `max_secs` a model.
+        num_runs: least number of samples a model.
+        min_secs: least seconds a model.
+        max_secs: most seconds a model.
+        runtime: which interpreter; "auto" takes the first of ai_edge_litert, tflite_runtime, tensorflow.
+    """
+
+    num_threads: int = 1
+    warmup_runs: int = 20
+    num_runs: int = 200
+    min_secs: float = 0.5
+    max_secs: float = 10.0
+    runtime: Runtime = "auto"
+
+    def __post_init__(self) -> None:
+        right = {
+            "num_threads": self.num_threads >= 1,
+            "warmup_runs": self.warmup_runs >= 0,
+            "num_runs": self.num_runs >= 1,
+            "min_secs": 0 <= self.min_secs < math.inf,
+            "max_secs": max(self.min_secs, 0.001) <= self.max_secs < math.inf,
+        }
+        for name in (name for name, holds in right.items() if not holds):
+            raise TargetError(
+                f"A benchmark cannot have {name} = {getattr(self, name)}.",
+                expected="num_threads and num_runs from 1, warmup_runs and min_secs from 0, max_secs from min_secs",
+            )
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One model's latency on one target, with all that the figure depends on.
+
+    A percentile is None where the samples are too few for its confidence interval to end inside them.
+    The intervals hold at 95 % for independent samples; a processor that changes its clock makes them optimistic.
+
+    Attributes:
+        target: name of the target.
+        model: name that the model was given in the run.
+        provenance: what stands behind the figure: real hardware, this machine, an emulator or a calculation.
+        runtime, runtime_version: the interpreter.
+        kernels: `xnnpack` where its delegate took part of the graph, `builtin` where the interpreter's own ran it
+            all, `unknown` where the interpreter does not tell.
+        threads: threads of the interpreter.
+        delegate: the delegate that was asked for, or None.
+        warmup_runs, runs: how many runs were not counted, and how many were.
+        latencies_us: each counted run, in order.
+        median_us, p90_us, p99_us: percentiles by nearest rank (the median of an even count is the middle pair's mean).
+        median_ci_us, p90_ci_us, p99_ci_us: their 95 % confidence intervals, from order statistics.
+        mean_us, min_us: of the counted runs.
+        peak_rss_bytes: what the process gained in resident memory from just before it loaded the model to the
+            highest point until its first run ended. The interpreter's own code, as far as it is touched for the first
+            time, is in it: some 3 MB. The median of fresh processes; None where the system does not tell.
+        load_us: cold load: time to build the interpreter and allocate its tensors in a fresh process. The file is
+            in the page cache by then. The median of fresh processes.
+        first_us: the first run after that, likewise.
+        device: where it ran.
+    """
+
+    target: str
+    model: str
+    provenance: Provenance
+    runtime: str
+    runtime_version: str
+    kernels: str
+    threads: int
+    delegate: str | None
+    warmup_runs: int
+    runs: int
+    latencies_us: tuple[float, ...]
+    median_us: float
+    median_ci_us: tuple[float, float] | None
+    p90_us: float | None
+    p90_ci_us: tuple[float, float] | None
+    p99_us: float | None
+    p99_ci_us: tuple[float, float] | None
+    mean_us: float
+    min_us: float
+    peak_rss_bytes: int | None
+    load_us: float | None
+    first_us: float | None
+    device: DeviceInfo
+
+    def to_json(self, *, latencies: bool = False) -> dict[str, Any]:
+        """The measurement as `report.json` holds it.
+
+        Args:
+            latencies: also give every single latency.
+        """
+        facts = asdict(self)
+        if not latencies:
+            del facts["latencies_us"]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in facts.items()}
+
+
+class Target(ABC):
+    """A kind of device. One file a target; the file's name is the target's.
+
+    The public verbs check what was declared and what was given, call one private hook each, and let nothing but
+    `TargetError` out. A new target writes the hooks of the capabilities that it declares.
+
+    Class attributes:
+        name: the file's name.
+        provenance: what stands behind its figures.
+        capabilities: which verbs it has.
+    """
+
+    name: ClassVar[str]
+    provenance: ClassVar[Provenance]
+    capabilities: ClassVar[Capabilities]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.name = cls.__module__.rsplit(".", 1)[-1]
+
+    def info(self) -> DeviceInfo:
+        """What the device is.
+
+        Raises:
+            TargetError: the device could not be asked.
+        """
+        with self._one_error_tree("info"):
+            return self._info()
+
+    def prepare(self, model: Path) -> Path:
+        """Make of a `.tflite` the file that this target runs: the same one, or one compiled for it.
+
+        Raises:
+            TargetError: it cannot be made.
+        """
+        _must_exist(model)
+        with self._one_error_tree("prepare"):
+            return self._prepare(model)
+
+    def deploy(self, model: Path) -> str:
+        """Put a model on the device to stay.
+
+        Returns:
+            where it lies there.
+
+        Raises:
+            TargetError: it is not there now; what was there before still is.
+        """
+        self._require("deploy")
+        _must_exist(model)
+        with self._one_error_tree("deploy"):
+            return self._deploy(model)
+
+    def benchmark(self, models: Mapping[str, Path], plan: BenchmarkPlan) -> dict[str, Measurement]:
+        """Measure several models in one run, turn by turn, so that what disturbs one disturbs all alike.
+
+        Args:
+            models: name to `.tflite`; the names are yours.
+            plan: how long and how often.
+
+        Returns:
+            one measurement a model, in the order given.
+
+        Raises:
+            UnusableModel: a model cannot be loaded, or crashes the interpreter.
+            TargetError: anything else that kept the figures from being had.
+        """
+        self._require("benchmark")
+        if not models:
+            raise TargetError(f"Nothing was given to benchmark on {self.name}.", expected="at least one model")
+        for model in models.values():
+            _must_exist(model)
+        with self._one_error_tree("benchmark"):
+            return self._benchmark(models, plan)
+
+    def evaluate(self, model: Path, batches: Iterable[NDArray[Any]], *, runtime: Runtime = "auto") -> NDArray[Any]:
+        """Run a model of one input over many examples, one by one, its state reset before each.
+
+        Args:
+            model: the `.tflite`.
+            batches: examples as the model takes them, raw: (b, ...) of any b, in the model's input type. They are
+                read once and never all held.
+            runtime: which interpreter.
+
+        Returns:
+            the model's first output for each example, raw, (n, ...) in its output type.
+
+        Raises:
+            WrongInput: examples of another shape or type than the model takes, or none at all.
+            UnusableModel: the model cannot be loaded, or crashes the interpreter.
+            TargetError: anything else that kept the outputs from being had.
+        """
+        self._require("evaluate")
+        _must_exist(model)
+        with self._one_error_tree("evaluate"):
+            return self._evaluate(model, batches, runtime)
+
+    @abstractmethod
+    def _info(self) -> DeviceInfo:
+        """The hook of `info`."""
+
+    def _prepare(self, model: Path) -> Path:
+        """The hook of `prepare`: most targets run the file as it is."""
+        return model
+
+    def _deploy(self, model: Path) -> str:
+        """The hook of `deploy`."""
+        self._refuse("deploy")
+
+    def _benchmark(self, models: Mapping[str, Path], plan: BenchmarkPlan) -> dict[str, Measurement]:
+        """The hook of `benchmark`."""
+        self._refuse("benchmark")
+
+    def _evaluate(self, model: Path, batches: Iterable[NDArray[Any]], runtime: Runtime) -> NDArray[Any]:
+        """The hook of `evaluate`."""
+        self._refuse("evaluate")
+
+    def _require(self, verb: Literal["benchmark", "evaluate", "deploy"]) -> None:
+        if not getattr(self.capabilities, verb):
+            self._refuse(verb)
+
+    def _refuse(self, verb: str) -> NoReturn:
+        verbs = [name for name in ("benchmark", "evaluate", "deploy") if getattr(self.capabilities, name)]
+        raise Unsupported(
+            f"The target '{self.name}' does not {verb}.", expected=f"one of: {', '.join(['info', 'prepare', *verbs])}"
+        )
+
+    @contextmanager
+    def _one_error_tree(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except TargetError:
+            raise
+        # Hooks are anyone's code: whatever escapes them, callers have one tree to catch.
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise TargetError(f"The target '{self.name}' failed to {verb}: {reason}") from error
+
+
+def _must_exist(model: Path) -> None:
+    if not model.is_file():
+        raise UnusableModel(f"There is no model file {model}.", expected="a .tflite file")

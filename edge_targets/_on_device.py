@@ -1,0 +1,458 @@
+"""Runs on the device: loads models, measures them, runs them over examples. A JSON request in, a JSON answer out.
+
+This one file is pushed to the device and started there, in a process of its own for each job, so that a model that
+crashes the interpreter takes nothing else with it. It needs Python 3.7, numpy and one interpreter, and nothing
+else; the other side of the conversation is `_runner.py`.
+
+    python _on_device.py < request.json > answer.json
+    python _on_device.py request.json > answer.json
+
+    request  {"protocol": 1, "job": "probe" | "load" | "benchmark" | "evaluate", ...the job's own keys}
+    answer   {"protocol": 1, "job": ..., "device": {...}, ...the job's own keys}
+         or  {"protocol": 1, "error": {"kind": "tool" | "model" | "input" | "device" | "request", "what": "..."}}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import itertools
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any, BinaryIO, NoReturn
+
+    Json = dict[str, Any]
+
+PROTOCOL = 1
+
+# Where each interpreter lives, in the order in which "auto" tries them.
+RUNTIMES = {
+    "ai_edge_litert": "ai_edge_litert.interpreter",
+    "tflite_runtime": "tflite_runtime.interpreter",
+    "tensorflow": "tensorflow.lite",
+}
+
+# numpy's linear algebra is not used here: without its threads, start is faster and the memory figures are the model's.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+class Trouble(Exception):
+    """What the host is told instead of an answer."""
+
+    def __init__(self, kind: str, what: str) -> None:
+        super().__init__(what)
+        self.kind = kind
+        self.what = what
+
+
+# ---- the jobs ----
+
+
+def probe(request: Json) -> Json:
+    """The device alone, which is in every answer."""
+    return {}
+
+
+def load(request: Json) -> Json:
+    """Load one model and run it once. In a fresh process, this is a cold start.
+
+    Request: "model", "runtime", "num_threads".
+    Answer: "kernels", "load_ns", "first_ns", "gained_bytes" (or null).
+    """
+    runtime = Runtime(request["runtime"])
+    before_bytes = memory_before()
+    start = time.perf_counter_ns()
+    interpreter = runtime.load(request["model"], request["num_threads"])
+    load_ns = time.perf_counter_ns() - start
+    with model_trouble(request["model"]):
+        fill_inputs(interpreter)
+        start = time.perf_counter_ns()
+        interpreter.invoke()
+        first_ns = time.perf_counter_ns() - start
+    gained_bytes = memory_gained(before_bytes)
+    facts = {"load_ns": load_ns, "first_ns": first_ns, "gained_bytes": gained_bytes}
+    return dict(runtime.facts(), kernels=kernels_of(interpreter), **facts)
+
+
+def benchmark(request: Json) -> Json:
+    """Time several models turn by turn.
+
+    Request: "models", "runtime", "num_threads", "warmup_runs", "num_runs", "most_runs", "min_secs", "max_secs".
+    Answer: "warmup_runs", and "models": "kernels" and "latencies_ns" of each, in the request's order.
+    """
+    runtime = Runtime(request["runtime"])
+    interpreters = [runtime.load(path, request["num_threads"]) for path in request["models"]]
+    turns = fair_turns(len(interpreters))
+    most_s = request["max_secs"] * len(interpreters)
+    least_s = request["min_secs"] * len(interpreters)
+    with model_trouble("one of the models"), undisturbed():
+        invokes = [ready_to_run(interpreter) for interpreter in interpreters]
+        warmed = rounds(invokes, turns, least=0, most=request["warmup_runs"], least_s=most_s, most_s=most_s)
+        timed = rounds(invokes, turns, request["num_runs"], request["most_runs"], least_s, most_s)
+    models = [
+        {"kernels": kernels_of(interpreter), "latencies_ns": timed[place]}
+        for place, interpreter in enumerate(interpreters)
+    ]
+    return dict(runtime.facts(), warmup_runs=len(warmed[0]), models=models)
+
+
+def evaluate(request: Json) -> Json:
+    """Run a model over examples, one at a time.
+
+    Request: "model", "runtime", "num_threads", "inputs" (a .npy, (n, ...)), "outputs" (where to write (n, ...)).
+    Answer: "kernels", "examples".
+    """
+    import numpy as np
+
+    runtime = Runtime(request["runtime"])
+    interpreter = runtime.load(request["model"], request["num_threads"])
+    examples = np.load(request["inputs"], mmap_mode="r", allow_pickle=False)
+    with model_trouble(request["model"]), Path(request["outputs"]).open("wb") as outputs:
+        take_one(interpreter, examples)
+        write_header(outputs, output_of_one(interpreter), len(examples))
+        run_each(interpreter, examples, outputs)
+    return dict(runtime.facts(), kernels=kernels_of(interpreter), examples=len(examples))
+
+
+JOBS = {"probe": probe, "load": load, "benchmark": benchmark, "evaluate": evaluate}
+
+
+# ---- interpreters ----
+
+
+class Runtime:
+    """An interpreter's package, found by name or as the first that can be imported."""
+
+    def __init__(self, name: str) -> None:
+        failures = []
+        for candidate in list(RUNTIMES) if name == "auto" else [name]:
+            try:
+                self.module = importlib.import_module(RUNTIMES[candidate])
+            # A package that does not fit its numpy fails in ways of its own while it is imported.
+            except Exception as error:  # noqa: BLE001
+                failures.append(f"{candidate} ({type(error).__name__}: {error})")
+                continue
+            self.name = candidate
+            self.version = str(getattr(sys.modules[candidate], "__version__", "unknown"))
+            return
+        raise Trouble("tool", "No interpreter could be imported: " + "; ".join(failures))
+
+    def facts(self) -> Json:
+        return {"runtime": self.name, "runtime_version": self.version}
+
+    def load(self, path: str, num_threads: int) -> Any:
+        """A model, ready to run."""
+        with model_trouble(path):
+            interpreter = self.module.Interpreter(model_path=path, num_threads=num_threads)
+            interpreter.allocate_tensors()
+        return interpreter
+
+
+@contextlib.contextmanager
+def model_trouble(path: str) -> Iterator[None]:
+    """What interpreters raise about a model, told as such."""
+    try:
+        yield
+    except (ValueError, RuntimeError, TypeError, OverflowError, SystemError) as error:
+        raise Trouble("model", f"{Path(path).name}: {error}") from error
+
+
+def kernels_of(interpreter: Any) -> str:
+    """Whether a default delegate, which is XNNPACK on processors, took part of the graph.
+
+    Half of a latency depends on it, and it falls back without a word.
+    """
+    try:
+        operators = interpreter._get_ops_details()
+    except (AttributeError, ValueError, RuntimeError, TypeError):
+        return "unknown"
+    return "xnnpack" if any(operator["op_name"] == "DELEGATE" for operator in operators) else "builtin"
+
+
+def ready_to_run(interpreter: Any) -> Callable[[], Any]:
+    """What to call to run it, on inputs that are already there."""
+    fill_inputs(interpreter)
+    invoke: Callable[[], Any] = interpreter.invoke
+    return invoke
+
+
+def fill_inputs(interpreter: Any) -> None:
+    """Give every input the same noise each time: the full range for 8 and 16 bits, 0 to 1 for floats.
+
+    Other types (token numbers, lengths) get zeros: the one value that is always a valid index.
+    """
+    import numpy as np
+
+    rng = np.random.RandomState(0)
+    for tensor in interpreter.get_input_details():
+        shape, dtype = tensor["shape"], np.dtype(tensor["dtype"])
+        if dtype.kind == "f":
+            values = rng.random_sample(tuple(shape)).astype(dtype)
+        elif dtype.kind in "iu" and dtype.itemsize <= 2:
+            limits = np.iinfo(dtype)
+            values = rng.randint(limits.min, limits.max + 1, tuple(shape)).astype(dtype)
+        else:
+            values = np.zeros(tuple(shape), dtype)
+        interpreter.set_tensor(tensor["index"], values)
+
+
+# ---- timing ----
+
+
+def fair_turns(models: int) -> Iterator[Sequence[int]]:
+    """Orders of the models, for ever: each comes equally often at each place, and the order of orders is shuffled,
+    so neither a place in the round nor a beat of the system favours one."""
+    import numpy as np
+
+    forward = [[(first + step) % models for step in range(models)] for first in range(models)]
+    orders = (forward + [order[::-1] for order in forward]) * 16
+    shuffled = np.random.RandomState(0).permutation(len(orders))
+    return itertools.cycle([orders[place] for place in shuffled])
+
+
+def rounds(
+    invokes: Sequence[Callable[[], Any]],
+    turns: Iterator[Sequence[int]],
+    least: int,
+    most: int,
+    least_s: float,
+    most_s: float,
+) -> list[list[int]]:
+    """Latencies in ns of rounds in which each model runs once.
+
+    Goes on until there are `least` rounds and `least_s` have passed; ends at `most` rounds or after `most_s`.
+    """
+    clock = time.perf_counter_ns
+    latencies_ns: list[list[int]] = [[] for _ in invokes]
+    begin = clock()
+    for done in range(most):
+        elapsed_s = (clock() - begin) / 1e9
+        if (done >= max(least, 1) and elapsed_s >= least_s) or (done and elapsed_s >= most_s):
+            break
+        for model in next(turns):
+            invoke = invokes[model]
+            start = clock()
+            invoke()
+            end = clock()
+            latencies_ns[model].append(end - start)
+    return latencies_ns
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """No garbage collection while the clock runs."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+# ---- examples ----
+
+
+def take_one(interpreter: Any, examples: Any) -> None:
+    """Make the model's one input take one example at a time, or say why these examples (n, ...) do not fit."""
+    import numpy as np
+
+    details = interpreter.get_input_details()
+    if len(details) != 1:
+        raise Trouble("input", f"The model has {len(details)} inputs; only models of one input can be evaluated.")
+    shape = [int(size) for size in details[0]["shape"]]
+    dtype = np.dtype(details[0]["dtype"])
+    if examples.dtype != dtype:
+        raise Trouble("input", f"The examples are {examples.dtype}, the model takes {dtype}.")
+    one = [1, *examples.shape[1:]]
+    if not fits(one, shape, details[0].get("shape_signature", shape)):
+        raise Trouble("input", f"Each example is {told(one)}, the model takes {told(shape)}.")
+    if one != shape:
+        interpreter.resize_tensor_input(details[0]["index"], one)
+        interpreter.allocate_tensors()
+
+
+def fits(one: Sequence[int], shape: Sequence[int], signature: Sequence[int]) -> bool:
+    """Whether one example can be an input of this shape; sizes that the signature leaves open are -1 there."""
+    free = [place == 0 or (place < len(signature) and signature[place] < 0) for place in range(len(shape))]
+    return len(one) == len(shape) and all(free[place] or one[place] == shape[place] for place in range(len(shape)))
+
+
+def told(shape: Sequence[int]) -> str:
+    """A shape without its batch, for people."""
+    return "x".join(str(size) for size in shape[1:]) or "one number"
+
+
+def output_of_one(interpreter: Any) -> Any:
+    """The first output for one example of zeros. Some shapes are only known once the model has run."""
+    import numpy as np
+
+    details = interpreter.get_input_details()[0]
+    interpreter.set_tensor(details["index"], np.zeros(details["shape"], details["dtype"]))
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def write_header(outputs: BinaryIO, one: Any, examples: int) -> None:
+    """Begin a .npy of (examples, ...), for that many outputs like `one`, which has a batch of 1 or none."""
+    import numpy as np
+
+    shape = one.shape[1:] if one.ndim and one.shape[0] == 1 else one.shape
+    header = {"descr": one.dtype.str, "fortran_order": False, "shape": (examples, *shape)}
+    npy: Any = np.lib.format
+    npy.write_array_header_1_0(outputs, header)
+
+
+def run_each(interpreter: Any, examples: Any, outputs: BinaryIO) -> None:
+    """Append the first output for each of the examples (n, ...). A mapped file would crash on a full disk."""
+    source = interpreter.get_input_details()[0]["index"]
+    sink = interpreter.get_output_details()[0]["index"]
+    size = interpreter.get_tensor(sink).nbytes
+    for place in range(len(examples)):
+        # A recurrent model would carry its state from one example to the next.
+        interpreter.reset_all_variables()
+        interpreter.set_tensor(source, examples[place : place + 1])
+        interpreter.invoke()
+        output = interpreter.get_tensor(sink)
+        if output.nbytes != size:
+            raise Trouble("model", "The output changes its shape from example to example.")
+        outputs.write(output.tobytes())
+
+
+# ---- memory ----
+
+
+def memory_before() -> int | None:
+    """Forget the process's highest resident memory so far; what it holds now, in bytes, or None."""
+    try:
+        # 5 sets the high-water mark back to the present (proc(5), clear_refs).
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        # Then only what rises above the old mark can be seen.
+        return status_bytes("VmHWM")
+    return status_bytes("VmRSS")
+
+
+def memory_gained(before_bytes: int | None) -> int | None:
+    """How far resident memory rose above `before_bytes`, in bytes, or None."""
+    highest_bytes = status_bytes("VmHWM")
+    return None if before_bytes is None or highest_bytes is None else max(0, highest_bytes - before_bytes)
+
+
+def status_bytes(field: str) -> int | None:
+    """A memory figure of this process, where the system has /proc."""
+    for line in lines_of("/proc/self/status"):
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+# ---- the device ----
+
+
+def device() -> Json:
+    """What this machine is. Its name is not asked for."""
+    return {
+        "machine": platform.machine(),
+        "cpu_model": cpu_model(),
+        "cores": cores(),
+        "memory_bytes": memory_bytes(),
+        "os": system(),
+        "python": platform.python_version(),
+    }
+
+
+def cpu_model() -> str:
+    """The processor's own name; a board's name (a Raspberry Pi's) where the processor has none."""
+    for line in lines_of("/proc/cpuinfo"):
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    board = "".join(lines_of("/proc/device-tree/model"))
+    return board.strip("\0 \n") or platform.processor()
+
+
+def cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return 0
+
+
+def system() -> str:
+    for line in lines_of("/etc/os-release"):
+        if line.startswith("PRETTY_NAME="):
+            return line.partition("=")[2].strip().strip("\"'")
+    return (platform.system() + " " + platform.release()).strip()
+
+
+def lines_of(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+# ---- the conversation ----
+
+
+def answer_to(request: Json) -> Json:
+    """The answer to a request, be it a refusal."""
+    try:
+        check(request)
+        return dict(JOBS[request["job"]](request), protocol=PROTOCOL, job=request["job"], device=device())
+    except Trouble as trouble:
+        return refusal(trouble.kind, trouble.what)
+    except ImportError as error:
+        return refusal("tool", str(error))
+    except KeyError as error:
+        return refusal("request", f"The request has no {error}.")
+    except (OSError, MemoryError) as error:
+        return refusal("device", f"{type(error).__name__}: {error}")
+
+
+def check(request: Json) -> None:
+    """Refuse a request of another protocol or for another job."""
+    if not isinstance(request, dict) or request.get("protocol") != PROTOCOL:
+        raise Trouble("request", f"This runner speaks protocol {PROTOCOL}.")
+    if request.get("job") not in JOBS:
+        raise Trouble("request", f"There is no job {request.get('job')!r}.")
+
+
+def refusal(kind: str, what: str) -> Json:
+    return {"protocol": PROTOCOL, "error": {"kind": kind, "what": what[:2000]}}
+
+
+def main(argv: Sequence[str]) -> NoReturn:
+    # Interpreters print to file descriptor 1: keep the real one for the answer, and let them print to stderr.
+    real_stdout = os.dup(1)
+    os.dup2(2, 1)
+    content = Path(argv[1]).read_bytes() if len(argv) > 1 else sys.stdin.buffer.read()
+    try:
+        answer = answer_to(json.loads(content.decode("utf-8")))
+    except ValueError as error:
+        answer = refusal("request", f"The request is not JSON: {error}")
+    with os.fdopen(real_stdout, "wb") as stdout:
+        stdout.write(json.dumps(answer, allow_nan=False).encode("utf-8"))
+    sys.stderr.flush()
+    # Some delegates crash while they are torn down; the answer is out, so nothing is left to tear down.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv)

@@ -1,0 +1,188 @@
+"""This side of the conversation with `_on_device.py`: pushes it and the files it needs, asks, reads the answers."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_targets import _answer, _on_device, _statistics
+from edge_targets._base import BenchmarkPlan, DeviceInfo, Measurement, Provenance, Runtime, WrongInput
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_targets._transport import Transport
+
+RUNNER = "edgesmith_runner.py"
+# Importing an interpreter takes seconds on a small board, minutes on an emulated one.
+START_TIMEOUT_S = 120.0
+EVALUATE_TIMEOUT_S = 3600.0
+# Cold starts vary: the median of three is told.
+LOADS = 3
+# A model of a microsecond would otherwise give a million samples, and an answer of megabytes.
+MOST_RUNS = 50_000
+CHUNK_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class _Cold:
+    """What fresh processes saw of one model: medians."""
+
+    load_us: float
+    first_us: float
+    gained_bytes: int | None
+
+
+class Runner:
+    """The runner on one device, for as long as its transport is open.
+
+    Args:
+        transport: the way to the device, entered.
+        python: how a Python is started there; the runner's path and nothing else follows.
+    """
+
+    def __init__(self, transport: Transport, python: Sequence[str]) -> None:
+        self._transport = transport
+        self._argv = (*python, transport.push(Path(_on_device.__file__), RUNNER))
+
+    def probe(self) -> DeviceInfo:
+        """What the device is."""
+        return _answer.device(self._ask("probe", {}))
+
+    def benchmark(
+        self, models: Mapping[str, Path], plan: BenchmarkPlan, *, target: str, provenance: Provenance
+    ) -> dict[str, Measurement]:
+        """Cold starts of each model in processes of their own, then all of them turn by turn in one.
+
+        The cold starts come first: they name the model that crashes.
+        """
+        paths = [self._transport.push(model, f"model-{place}.tflite") for place, model in enumerate(models.values())]
+        names = list(models)
+        cold = [self._cold(path, name, plan) for path, name in zip(paths, names, strict=True)]
+        answer = self._ask(
+            "benchmark",
+            {**asdict(plan), "models": paths, "most_runs": max(MOST_RUNS, plan.num_runs)},
+            subject=f"one of the models {', '.join(names)}",
+            timeout_s=START_TIMEOUT_S + 3 * plan.max_secs * len(models),
+        )
+        parts = _answer.groups(answer, "models", exactly=len(models))
+        common = {
+            "target": target,
+            "provenance": provenance,
+            "runtime": _answer.text(answer, "runtime"),
+            "runtime_version": _answer.text(answer, "runtime_version"),
+            "threads": plan.num_threads,
+            "delegate": None,
+            "warmup_runs": _answer.count(answer, "warmup_runs"),
+            "device": _answer.device(answer),
+        }
+        return {
+            name: _measurement(name, part, start, common, plan)
+            for name, part, start in zip(names, parts, cold, strict=True)
+        }
+
+    def evaluate(self, model: Path, batches: Iterable[NDArray[Any]], runtime: Runtime) -> NDArray[Any]:
+        """The first output for each example, (n, ...). Inputs and outputs wait in files, a chunk at a time in memory."""
+        path = self._transport.push(model, "model.tflite")
+        with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
+            chunks = enumerate(_chunks(batches))
+            outputs = [self._evaluate_chunk(path, chunk, Path(folder), place, runtime) for place, chunk in chunks]
+            if not outputs:
+                raise WrongInput("There are no examples to evaluate.", expected="at least one batch of at least one")
+            return np.concatenate(outputs)
+
+    def _evaluate_chunk(
+        self, model: str, chunk: NDArray[Any], folder: Path, place: int, runtime: Runtime
+    ) -> NDArray[Any]:
+        inputs = folder / "inputs.npy"
+        np.save(inputs, chunk, allow_pickle=False)
+        request = {
+            "model": model,
+            "runtime": runtime,
+            "num_threads": 1,
+            "inputs": self._transport.push(inputs, "inputs.npy"),
+            "outputs": self._transport.path("outputs.npy"),
+        }
+        answer = self._ask("evaluate", request, subject="the model", timeout_s=EVALUATE_TIMEOUT_S)
+        if _answer.count(answer, "examples") != len(chunk):
+            raise _answer.strange(f"it ran another number of examples than {len(chunk)}")
+        local = folder / f"outputs-{place}.npy"
+        self._transport.pull("outputs.npy", local)
+        return _outputs(local, len(chunk))
+
+    def _cold(self, path: str, name: str, plan: BenchmarkPlan) -> _Cold:
+        request = {"model": path, "runtime": plan.runtime, "num_threads": plan.num_threads}
+        answers = [self._ask("load", request, subject=f"the model '{name}'") for _ in range(LOADS)]
+        gains = [gain for answer in answers if (gain := _answer.optional_count(answer, "gained_bytes")) is not None]
+        return _Cold(
+            load_us=statistics.median(_answer.count(answer, "load_ns") / 1000 for answer in answers),
+            first_us=statistics.median(_answer.count(answer, "first_ns") / 1000 for answer in answers),
+            gained_bytes=int(statistics.median(gains)) if gains else None,
+        )
+
+    def _ask(
+        self, job: str, request: dict[str, Any], *, subject: str = "", timeout_s: float = START_TIMEOUT_S
+    ) -> _answer.Json:
+        envelope = {"protocol": _on_device.PROTOCOL, "job": job, **request}
+        completed = self._transport.run(self._argv, stdin=json.dumps(envelope).encode(), timeout_s=timeout_s)
+        return _answer.read(completed, job, subject)
+
+
+def _measurement(
+    name: str, part: _answer.Json, cold: _Cold, common: dict[str, Any], plan: BenchmarkPlan
+) -> Measurement:
+    latencies_ns = _answer.counts(part, "latencies_ns", most=max(MOST_RUNS, plan.num_runs))
+    latencies_us = tuple(latency_ns / 1000 for latency_ns in latencies_ns)
+    summary = _statistics.summarize(latencies_us)
+    return Measurement(
+        model=name,
+        kernels=_answer.text(part, "kernels"),
+        runs=len(latencies_us),
+        latencies_us=latencies_us,
+        peak_rss_bytes=cold.gained_bytes,
+        load_us=cold.load_us,
+        first_us=cold.first_us,
+        **common,
+        **asdict(summary),
+    )
+
+
+def _chunks(batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """The same examples in order, in arrays of about `CHUNK_BYTES`; only one of those is held."""
+    waiting: list[NDArray[Any]] = []
+    for batch in batches:
+        if waiting:
+            _must_match(batch, waiting[0])
+        if len(batch):
+            waiting.append(batch)
+        if sum(part.nbytes for part in waiting) >= CHUNK_BYTES:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _must_match(batch: NDArray[Any], first: NDArray[Any]) -> None:
+    if batch.shape[1:] != first.shape[1:] or batch.dtype != first.dtype:
+        raise WrongInput(
+            f"A batch of {batch.dtype} {batch.shape} follows one of {first.dtype} {first.shape}.",
+            expected="batches that differ only in their first size",
+        )
+
+
+def _outputs(path: Path, examples: int) -> NDArray[Any]:
+    """The pulled outputs, mapped: (examples, ...)."""
+    try:
+        outputs: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, SyntaxError, TypeError, OverflowError) as error:
+        raise _answer.strange("its outputs are not a .npy file") from error
+    if not isinstance(outputs, np.ndarray) or outputs.ndim == 0 or len(outputs) != examples:
+        raise _answer.strange(f"its outputs are not {examples} examples")
+    return outputs
