@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
-import tensorflow as tf
-import tf_keras as keras
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep what C++ code writes to descriptor 2 from people: TensorFlow greets before any log level is read."""
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as swallowed:
+        os.dup2(swallowed.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+with quiet_stderr():
+    import tensorflow as tf
+    import tf_keras as keras
 
 tf.get_logger().setLevel("ERROR")
+logging.getLogger("absl").setLevel(logging.ERROR)
 
-__all__ = ["fix_seed", "keras", "quantize_scope", "tf", "tfmot"]
+__all__ = ["fix_seed", "keras", "quantize_scope", "quiet_stderr", "tf", "tfmot"]
 
 
 def tfmot() -> Any:
     """The TensorFlow Model Optimization Toolkit; another second to import."""
-    import tensorflow_model_optimization
+    with quiet_stderr():
+        import tensorflow_model_optimization
 
     return tensorflow_model_optimization
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelError
@@ -77,7 +73,10 @@ def _plain(name: str) -> str:
 
 
 def _converted(converter: Any) -> bytes:
-    with _quiet():
+    from pipeline._tf import quiet_stderr
+
+    # It prints to stdout from Python and to descriptor 2 from C++; what matters of it is in the error.
+    with quiet_stderr(), contextlib.redirect_stdout(io.StringIO()):
         try:
             model: bytes = converter.convert()
         except Exception as error:  # the converter raises bare Exception
@@ -91,18 +90,3 @@ def _converted(converter: Any) -> bytes:
 
 def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The converter writes to descriptor 2 from C++; keep that, and show it only when the conversion fails."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as kept:
-        os.dup2(kept.fileno(), 2)
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

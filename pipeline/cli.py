@@ -1,0 +1,194 @@
+"""The command `edgesmith`. No logic, and no heavy import until a command needs it: `--help` is instant."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shlex
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from pipeline import __version__
+from pipeline.errors import EdgesmithError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from pipeline.cache import Cache
+    from pipeline.console import ConsoleProgress
+    from pipeline.report import Report
+
+INTERRUPTED = 130
+KINDS = ("stages", "targets", "models", "data", "tasks")
+
+_HERE = Path(__file__).resolve().parent.parent
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgesmith")
+def cli() -> None:
+    """Take a Keras model and real data to a fully-int8 .tflite that is proven on its devices.
+
+    Start with `edgesmith run examples/mnist_demo.yaml`.
+    """
+
+
+@cli.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Where the results go; default: runs/<recipe's name>.")
+@click.option("--cache", "cache_folder", type=click.Path(path_type=Path), help="Default: ~/.cache/edgesmith.")
+@click.option("--no-cache", is_flag=True, help="Neither use nor keep results of stages.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="stages.prune.sparsity=0.9; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def run(
+    recipe: Path,
+    out: Path | None,
+    cache_folder: Path | None,
+    no_cache: bool,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    debug: bool,
+) -> None:
+    """Run a RECIPE: data and model in, a proven int8 .tflite and a report out."""
+    if cache_folder is not None and no_cache:
+        raise click.UsageError("--cache and --no-cache exclude each other.")
+    from pipeline.console import ConsoleProgress
+    from pipeline.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides)
+    folder = out or Path("runs", loaded.name)
+    with ConsoleProgress() as progress:
+        from pipeline import flow
+
+        report = flow.run(
+            loaded, out=folder, cache=_cache(cache_folder, no_cache), progress=progress, command=_command_line()
+        )
+    _show(report, folder, as_json, progress)
+    sys.exit(0 if report.ok else 1)
+
+
+@cli.command("list")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_plugins(kind: str, as_json: bool) -> None:
+    """List what can be named in a recipe."""
+    from pipeline import plugins
+
+    package = plugins.FOLDERS[kind]
+    found = {name: plugins.summary(plugins.module(package, name)) for name in plugins.names(package)}
+    if as_json:
+        rows = [{"name": name, "summary": text} for name, text in found.items()]
+        click.echo(json.dumps({"schema": 1, kind: rows}, indent=2))
+        return
+    width = max(map(len, found))
+    for name, text in found.items():
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {text.removeprefix(f'{name}: ')}")
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of a recipe, for editors and checkers."""
+    from pipeline.recipe import recipe_schema
+
+    click.echo(json.dumps(recipe_schema(), indent=2))
+
+
+def main() -> NoReturn:
+    """Run the command; the only place where an error becomes an exit code."""
+    debug = "--debug" in sys.argv
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _refuse_intruders()
+        cli(standalone_mode=False)
+        code = 0
+    except SystemExit as done:
+        code = done.code if isinstance(done.code, int) else 1
+    except BaseException as error:  # noqa: BLE001 - here, and only here, every error becomes a sentence and a code
+        if debug:
+            traceback.print_exc()
+        code = _told(error)
+    sys.exit(_flushed(code))
+
+
+def _told(error: BaseException) -> int:
+    """Say what happened on stderr; returns the exit code."""
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return _complain("Interrupted. Finished stages are in the cache; the same command goes on from there.", 130)
+    if isinstance(error, BrokenPipeError):
+        return 0
+    if isinstance(error, EdgesmithError) or hasattr(error, "exit_code"):
+        return _complain(str(error), error.exit_code)
+    if isinstance(error, OSError):
+        reason = error.strerror or str(error)
+        return _complain(str(StorageError(f"{error.filename or 'The disk'}: {reason.lower()}.")), 3)
+    return _complain(
+        f"Internal error: {type(error).__name__}: {error}\n"
+        "  to mend it: this is a fault of edgesmith; run again with --debug and report what it shows",
+        3,
+    )
+
+
+def _complain(text: str, code: int) -> int:
+    head, _, rest = text.partition("\n")
+    click.echo(click.style("error: ", fg="red", bold=True) + head + (f"\n{rest}" if rest else ""), err=True)
+    return code
+
+
+def _flushed(code: int) -> int:
+    """Flush stdout; a reader that has gone (`| head`) is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return code
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _refuse_intruders() -> None:
+    """`models` is a common name: make sure that the package which imports find is ours."""
+    for name in ("models", "edge_targets"):
+        spec = importlib.util.find_spec(name)
+        found = Path(spec.origin).resolve() if spec and spec.origin else None
+        if found != _HERE / name / "__init__.py":
+            raise UsageError(
+                f"Another package named '{name}' stands before edgesmith's own: {found or 'none can be imported'}.",
+                expected=f"{_HERE / name}",
+                mend="run edgesmith from another folder, or take that one off PYTHONPATH",
+            )
+
+
+def _cache(folder: Path | None, off: bool) -> Cache:
+    from pipeline.cache import Cache
+
+    if off:
+        return Cache(None)
+    home = os.environ.get("XDG_CACHE_HOME")
+    return Cache(folder or (Path(home) if home else Path.home() / ".cache") / "edgesmith")
+
+
+def _command_line() -> str:
+    return shlex.join(["edgesmith", *sys.argv[1:]])
+
+
+def _show(report: Report, folder: Path, as_json: bool, progress: ConsoleProgress) -> None:
+    if as_json:
+        document: dict[str, Any] = report.to_json()
+        click.echo(json.dumps(document, indent=2))
+        return
+    from rich.console import Console
+
+    from pipeline.report import render_table
+
+    render_table(report, Console())
+    progress.note(f"the report: {folder / 'report.html'}")

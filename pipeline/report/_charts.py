@@ -1,0 +1,307 @@
+"""The charts of the page: Vega-Lite specifications, drawn to inline SVG that follows the page's colours.
+
+Vega-Lite knows fixed colours only, and the page has a light and a dark dress. So a chart is drawn in marker colours
+that stand for the page's CSS variables, and these take their place afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from pipeline.report import _format as fmt
+from pipeline.report import _summary as summary
+from pipeline.report._json import JsonObject
+
+BAR_WIDTH_PX, BAR_HEIGHT_PX = 320, 44
+CURVE_WIDTH_PX, CURVE_HEIGHT_PX = 420, 230
+
+INK, MUTED, GRID, BAND = "#0a0a01", "#0a0a02", "#0a0a03", "#0a0a04"
+FLOAT, INT8, TRAINING, VALIDATION = "#0a0a05", "#0a0a06", "#0a0a07", "#0a0a08"
+
+_VARIABLES = {
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--line",
+    BAND: "--band",
+    FLOAT: "--float",
+    INT8: "--int8",
+    TRAINING: "--training",
+    VALIDATION: "--validation",
+}
+
+_LOG_SPAN = 30
+"""A loss that falls by more than this is drawn on a logarithmic scale, or its end would lie flat on the axis."""
+
+_CONFIG = {
+    "font": "sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": MUTED,
+        "titleColor": MUTED,
+        "gridColor": GRID,
+        "domainColor": GRID,
+        "tickColor": GRID,
+        "labelFontSize": 11,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawn chart: its heading, what it shows in words (for those who cannot see it), and the SVG."""
+
+    title: str
+    description: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class _Bar:
+    label: str
+    value: float
+    shown: str
+    colour: str
+    bounds: tuple[float, float] | None = None
+
+    @property
+    def end(self) -> float:
+        """Where the bar ends, or its whisker if that reaches further."""
+        return max(self.value, self.bounds[1]) if self.bounds else self.value
+
+    def row(self) -> JsonObject:
+        """The bar as a row of Vega-Lite's data."""
+        low, high = self.bounds or (None, None)
+        return {
+            "label": self.label,
+            "value": self.value,
+            "shown": self.shown,
+            "end": self.end,
+            "low": low,
+            "high": high,
+        }
+
+
+def comparison_charts(document: JsonObject) -> list[Chart]:
+    """Bars for size, for the task's metric and for the latency of each target whose latency means something."""
+    timed = [setup for setup in summary.setups(document) if setup.timed]
+    charts = [_size_chart(document), _score_chart(document), *map(_latency_chart, timed)]
+    return [chart for chart in charts if chart is not None]
+
+
+def curve_charts(document: JsonObject) -> list[Chart]:
+    """A chart for each figure that training watched: all epochs in order, the stages side by side."""
+    steps = document["steps"]
+    names = dict.fromkeys(_base(name) for step in steps for name in step["curves"])
+    charts = (_curve_chart(name, steps) for name in names)
+    return [chart for chart in charts if chart is not None]
+
+
+def _size_chart(document: JsonObject) -> Chart | None:
+    baseline, artifact = document["baseline"], document["artifact"]
+    sizes = (
+        ("float32", baseline["size_bytes"], FLOAT),
+        ("float32, over the air", baseline["ota_bytes"], FLOAT),
+        ("int8", artifact["size_bytes"], INT8),
+        ("int8, over the air", artifact["ota_bytes"], INT8),
+    )
+    return _bar_chart("Size", [_Bar(label, size, fmt.size(size), colour) for label, size, colour in sizes])
+
+
+def _score_chart(document: JsonObject) -> Chart | None:
+    metric = document["artifact"]["metric"]
+    models = (("float32", document["baseline"], FLOAT), ("int8", document["artifact"], INT8))
+    bars = [
+        _Bar(label, facts["value"], fmt.score(metric, facts["value"]), colour)
+        for label, facts, colour in models
+        if facts["value"] is not None
+    ]
+    return _bar_chart(summary.title(metric), bars)
+
+
+def _latency_chart(setup: summary.Setup) -> Chart | None:
+    bars = [
+        _Bar(model, median_us, fmt.latency(median_us), colour, _bounds(setup.of(model)))
+        for model, colour in (("float32", FLOAT), ("int8", INT8))
+        if (median_us := setup.median_us(model)) is not None
+    ]
+    return _bar_chart(f"Median latency, {setup.name}", bars)
+
+
+def _bounds(row: JsonObject | None) -> tuple[float, float] | None:
+    low, high = (row or {}).get("median_ci_us") or (None, None)
+    return None if low is None or high is None else (low, high)
+
+
+def _bar_chart(title: str, bars: list[_Bar]) -> Chart | None:
+    """Horizontal bars from zero. A figure that can be below zero has no bar that could be compared, hence no chart."""
+    if not bars or min(bar.value for bar in bars) < 0:
+        return None
+    description = "; ".join(f"{bar.label}: {bar.shown}" for bar in bars)
+    return _chart(title, description, _bar_spec(bars), (BAR_WIDTH_PX, len(bars) * BAR_HEIGHT_PX))
+
+
+def _bar_spec(bars: list[_Bar]) -> JsonObject:
+    # The figure stands behind the bar's end, so the longest bar must leave room for it.
+    most = max(bar.end for bar in bars) or 1
+    x = {"type": "quantitative", "axis": None, "scale": {"domain": [0, most * 1.28]}}
+    y = {"field": "label", "type": "nominal", "sort": None, "axis": None}
+    colours = {"domain": [bar.label for bar in bars], "range": [bar.colour for bar in bars]}
+    colour = {"field": "label", "type": "nominal", "scale": colours, "legend": None}
+    below_label_px = 8
+    bar = {"type": "bar", "height": 14, "cornerRadiusEnd": 3, "yOffset": below_label_px}
+    rule = {"type": "rule", "color": INK, "strokeWidth": 1.5, "yOffset": below_label_px}
+    text = {"type": "text", "align": "left", "color": INK, "fontSize": 12.5}
+    return {
+        "data": {"values": [bar.row() for bar in bars]},
+        "encoding": {"y": y},
+        "layer": [
+            {"mark": bar, "encoding": {"x": {"field": "value", **x}, "color": colour}},
+            {
+                "transform": [{"filter": "isValid(datum.low)"}],
+                "mark": rule,
+                "encoding": {"x": {"field": "low", **x}, "x2": {"field": "high"}},
+            },
+            {
+                "mark": {**text, "dy": -10, "color": MUTED},
+                "encoding": {"x": {"value": 0}, "text": {"field": "label", "type": "nominal"}},
+            },
+            {
+                "mark": {**text, "dx": 7, "dy": below_label_px + 1, "fontWeight": 600},
+                "encoding": {"x": {"field": "end", **x}, "text": {"field": "shown", "type": "nominal"}},
+            },
+        ],
+    }
+
+
+def _base(name: str) -> str:
+    return name.removeprefix("val_")
+
+
+def _curve_chart(name: str, steps: Iterable[JsonObject]) -> Chart | None:
+    with_curve = [step for step in steps if name in step["curves"] or f"val_{name}" in step["curves"]]
+    points, bands = _laid_end_to_end(name, with_curve)
+    if not points:
+        return None
+    return _chart(
+        summary.title(name), _told(name, with_curve), _curve_spec(points, bands), (CURVE_WIDTH_PX, CURVE_HEIGHT_PX)
+    )
+
+
+def _laid_end_to_end(name: str, steps: list[JsonObject]) -> tuple[list[JsonObject], list[JsonObject]]:
+    """The points of all stages on one axis of epochs, and the band of that axis that each stage has."""
+    points: list[JsonObject] = []
+    bands: list[JsonObject] = []
+    before = 0
+    for place, step in enumerate(steps):
+        series = {"training": step["curves"].get(name, []), "validation": step["curves"].get(f"val_{name}", [])}
+        for label, values in series.items():
+            for epoch, value in enumerate(values, 1):
+                points.append({"epoch": before + epoch, "value": value, "series": label, "stage": place})
+        epochs = max(map(len, series.values()))
+        bands.append({"from": before + 0.5, "to": before + epochs + 0.5, "name": step["stage"], "shade": place % 2})
+        before += epochs
+    return [point for point in points if point["value"] is not None], bands
+
+
+def _told(name: str, steps: list[JsonObject]) -> str:
+    """The curves in words: where each began and where it ended."""
+    parts = []
+    for step in steps:
+        for label, key in (("training", name), ("validation", f"val_{name}")):
+            values = [value for value in step["curves"].get(key, []) if value is not None]
+            if values:
+                parts.append(f"{step['stage']}, {label}: from {fmt.number(values[0])} to {fmt.number(values[-1])}")
+    return "; ".join(parts)
+
+
+def _curve_spec(points: list[JsonObject], bands: list[JsonObject]) -> JsonObject:
+    last = bands[-1]["to"]
+    x_axis = {"title": "epoch", "tickMinStep": 1, "format": "d", "grid": False, "tickCount": 8}
+    x = {"type": "quantitative", "scale": {"domain": [0.5, last], "nice": False}, "axis": x_axis}
+    y = {"field": "value", "type": "quantitative", "scale": _y_scale(points), "axis": {"title": None, "tickCount": 5}}
+    colours = {"domain": ["training", "validation"], "range": [TRAINING, VALIDATION]}
+    dashes = {"domain": ["training", "validation"], "range": [[4, 3], [1, 0]]}
+    lines = {
+        "x": {"field": "epoch", **x},
+        "y": y,
+        "color": {"field": "series", "type": "nominal", "scale": colours, "legend": None},
+        "strokeDash": {"field": "series", "type": "nominal", "scale": dashes, "legend": None},
+        "detail": {"field": "stage"},
+    }
+    # Points tell single epochs apart, and are all there is of a stage of one epoch; in a long run they would smear.
+    point = {"size": 22, "filled": True} if last <= 60 else False
+    return {
+        "layer": [
+            _band_layer(bands, x),
+            _band_names(bands, x, last),
+            {"data": {"values": points}, "mark": {"type": "line", "strokeWidth": 2, "point": point}, "encoding": lines},
+        ],
+    }
+
+
+def _band_layer(bands: list[JsonObject], x: JsonObject) -> JsonObject:
+    fill = {"condition": {"test": "datum.shade == 1", "value": BAND}, "value": "transparent"}
+    return {
+        "data": {"values": bands},
+        "mark": {"type": "rect"},
+        "encoding": {"x": {"field": "from", **x}, "x2": {"field": "to"}, "color": fill},
+    }
+
+
+def _band_names(bands: list[JsonObject], x: JsonObject, last: float) -> JsonObject:
+    room_px = (CURVE_WIDTH_PX - 60) / last
+    names = [
+        {"at": band["from"], "name": _fitting(band["name"], (band["to"] - band["from"]) * room_px)} for band in bands
+    ]
+    mark = {"type": "text", "align": "left", "baseline": "bottom", "dx": 3, "dy": -3, "color": MUTED, "fontSize": 11}
+    encoding = {"x": {"field": "at", **x}, "y": {"value": 0}, "text": {"field": "name", "type": "nominal"}}
+    return {"data": {"values": names}, "mark": mark, "encoding": encoding}
+
+
+def _fitting(name: str, room_px: float) -> str:
+    """A name cut to the room it has, at about 6 px a letter."""
+    letters = int(room_px / 6.2)
+    return name if len(name) <= letters else name[: letters - 1] + "…" if letters > 2 else ""
+
+
+def _y_scale(points: list[JsonObject]) -> JsonObject:
+    low, high = (side(point["value"] for point in points) for side in (min, max))
+    return {"type": "log", "nice": False} if low > 0 and high / low > _LOG_SPAN else {"zero": False, "nice": True}
+
+
+def _chart(title: str, description: str, spec: Mapping[str, Any], size_px: tuple[int, int]) -> Chart:
+    import vl_convert  # takes a moment to load, and only a page needs it
+
+    whole = {
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "width": size_px[0],
+        "height": size_px[1],
+        "autosize": {"type": "fit", "contains": "padding"},
+        "padding": {"left": 1, "right": 8, "top": 4, "bottom": 2},
+        "background": None,
+        "config": _CONFIG,
+        **spec,
+    }
+    title, description = fmt.printable(title), fmt.printable(description)
+    drawn = vl_convert.vegalite_to_svg(whole, allowed_base_urls=[])
+    return Chart(title, description, _inline(drawn, f"{title}. {description}"))
+
+
+def _inline(drawn: str, words: str) -> Markup:
+    """Vega's SVG as a part of the page: in the page's colours, sized by its place, one image to a screen reader."""
+    opening, _, body = drawn.partition(">")
+    box = opening.partition('viewBox="')[2].partition('"')[0]
+    for marker, variable in _VARIABLES.items():
+        body = body.replace(f'"{marker}"', f'"var({variable})"')
+    # Vega describes each part for screen readers; the whole is one image with one description. Its own ids would
+    # clash between charts, and nothing of these charts refers to one.
+    body = re.sub(r' (?:role|aria-[a-z]+|id|font-family)="[^"]*"', "", body)
+    # Drawn by Vega, which escapes every text; `words` is escaped here.
+    return Markup(f'<svg viewBox="{box}" role="img" aria-label="{escape(words)}">{body}')  # noqa: S704

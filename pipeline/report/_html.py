@@ -1,0 +1,112 @@
+"""report.html: one file that loads nothing, to be attached to a pull request or opened years later."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from pipeline.report import _charts
+from pipeline.report import _format as fmt
+from pipeline.report import _summary as summary
+from pipeline.report._json import JsonObject
+
+_HERE = Path(__file__).parent
+
+_UNTIMED = {
+    "emulated": "Real software on an emulated processor: outputs mean something, latency does not.",
+    "simulated": "From an analytical model, not from a run: an estimate that decides nothing.",
+}
+
+
+def html_page(document: JsonObject) -> str:
+    """The page of a report.
+
+    Args:
+        document: what `Report.to_json` gives.
+
+    Returns:
+        The whole HTML, with style, script and drawings inside.
+    """
+    # Our own files, never a user's.
+    style, script = (Markup(_HERE.joinpath(name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))  # noqa: S704
+    template = _environment().get_template("report.html")
+    page: str = template.render(
+        report=document,
+        verdict=summary.verdict(document),
+        headlines=summary.headlines(document),
+        checks=summary.checks(document),
+        setups=summary.setups(document),
+        details=_details(document),
+        comparison=_charts.comparison_charts(document),
+        curves=_charts.curve_charts(document),
+        marks=summary.MARKS,
+        timed=summary.TIMED,
+        untimed=_UNTIMED,
+        style=style,
+        script=script,
+        script_hash=_csp_hash(script),
+    )
+    return page
+
+
+def _environment() -> Any:
+    import jinja2  # a page is drawn once a run; commands that draw none need not wait for it
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    words = (fmt.size, fmt.latency, fmt.interval, fmt.duration, fmt.percent, fmt.number, fmt.quantity)
+    environment.filters.update({word.__name__: word for word in words})
+    environment.filters.update(
+        figures=summary.figures, step_figures=summary.step_figures, words=_words, breakable=_breakable
+    )
+    return environment
+
+
+def _shown(value: object) -> object:
+    """Every value on its way into the page: a dash for what is not there, and no control or direction characters."""
+    if isinstance(value, Markup):
+        return value
+    return fmt.DASH if value is None else "\n".join(map(fmt.printable, str(value).split("\n")))
+
+
+def _breakable(name: object) -> Markup:
+    """A name that may break after its `_`, `.` and `/`, where a reader would break it, on a narrow screen."""
+    parts = re.split(r"(?<=[_./])", fmt.printable(name))
+    return Markup("<wbr>").join(parts)
+
+
+def _csp_hash(script: str) -> str:
+    """The page allows this one script by its hash: any other, however it got in, is not run."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+
+
+def _details(document: JsonObject) -> list[tuple[str, Any, Any]]:
+    """The task's other figures, float32 beside int8; tables among them are left to the JSON."""
+    before, after = document["baseline"]["details"], document["artifact"]["details"]
+    names = [name for name in dict.fromkeys([*before, *after]) if not _nested(before.get(name) or after.get(name))]
+    return [(name.replace("_", " "), before.get(name), after.get(name)) for name in names]
+
+
+def _nested(value: object) -> bool:
+    return isinstance(value, Mapping | list)
+
+
+def _words(value: object) -> str:
+    """A fact of any shape in one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_words(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_words, value))
+    return fmt.number(value)

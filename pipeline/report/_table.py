@@ -1,0 +1,180 @@
+"""The report in a terminal, 80 columns and up. Draws the same document that `--json` prints."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.report import _format as fmt
+from pipeline.report import _summary as summary
+from pipeline.report._json import JsonObject
+from pipeline.report._model import Report
+
+MOST_LAYERS = 24
+"""A deep model's layer table would push the result off the screen; the rest of it is in the files."""
+
+_STYLES = {
+    "pass": "green",
+    "fail": "bold red",
+    "not measured": "yellow",
+    "better": "green",
+    "worse": "yellow",
+    "same": "",
+    "unknown": "dim",
+}
+_INDENT = (0, 0, 0, 2)
+
+
+def render_table(report: Report, console: Console) -> None:
+    """Print the summary of a run.
+
+    Args:
+        report: the run.
+        console: where to; it decides on width and colour.
+    """
+    document = report.to_json()
+    _title(document, console)
+    _section(console, "", _headlines(document))
+    _section(console, "Steps", _steps(document))
+    _checks(document, console)
+    _section(console, "Layers", _layers(document))
+    _more_layers(document, console)
+    _measurements(document, console)
+
+
+def _title(document: JsonObject, console: Console) -> None:
+    verdict = summary.verdict(document)
+    mark = summary.MARKS[verdict.status]
+    line = Text.assemble(
+        (fmt.printable(document["recipe"]), "bold"),
+        "  ",
+        (f"{mark} {verdict.text}", _STYLES[verdict.status]),
+        (f"  in {fmt.duration(document['seconds'])}", "dim"),
+    )
+    console.print(line)
+
+
+def _section(console: Console, name: str, table: Table) -> None:
+    if not table.row_count:
+        return
+    console.print()
+    if name:
+        console.print(Text(name, "bold"))
+    console.print(Padding(table, _INDENT, expand=False))
+
+
+def _grid(*columns: str) -> Table:
+    """A table without lines. A column is `<` or `>` for its side, then its heading; `~` may wrap, `…` may be cut."""
+    table = Table(
+        box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", show_header=any(c[1:] for c in columns)
+    )
+    for column in columns:
+        side, heading = column[0], column[1:]
+        table.add_column(
+            heading,
+            justify="right" if side == ">" else "left",
+            no_wrap=side != "~",
+            overflow="fold" if side == "~" else "ellipsis",
+        )
+    return table
+
+
+def _headlines(document: JsonObject) -> Table:
+    table = _grid("<", ">float32", ">int8", "<")
+    for line in summary.headlines(document):
+        cells = (line.label, line.before, line.after)
+        table.add_row(*map(Text, cells), Text(line.change or line.note, _STYLES[line.tone]))
+    return table
+
+
+def _steps(document: JsonObject) -> Table:
+    table = _grid(">", "<stage", ">time", "<", "~result")
+    for place, step in enumerate(document["steps"], 1):
+        table.add_row(
+            Text(f"{place}"),
+            Text(fmt.printable(step["stage"])),
+            Text(fmt.duration(step["seconds"])),
+            Text("cached" if step["cached"] else "", "cyan"),
+            Text(summary.step_figures(step["metrics"])),
+        )
+    return table
+
+
+def _checks(document: JsonObject, console: Console) -> None:
+    """One line a check, and its reason right below: in a column of its own it would be a tall, thin ribbon."""
+    rows = summary.checks(document)
+    if not rows:
+        return
+    value_width, limit_width = (_widest(cells) for cells in ([row.value for row in rows], [row.limit for row in rows]))
+    room = console.width - value_width - limit_width - len("  ✓  ") - 2 * len("  ")
+    name_width = min(_widest([row.name for row in rows]), max(room, 8))
+    console.print()
+    console.print(Text("Checks", "bold"))
+    for row in rows:
+        name = Text(row.name)
+        name.truncate(name_width, overflow="ellipsis", pad=True)
+        numbers = f"  {_right(row.value, value_width)}  {_right(row.limit, limit_width)}"
+        console.print(Text.assemble("  ", (row.mark, _STYLES[row.status]), "  ", name, numbers))
+        if row.why:
+            console.print(Padding(Text(row.why, "dim"), (0, 0, 0, len("  ✓  ")), expand=False))
+
+
+def _widest(cells: list[str]) -> int:
+    return max(map(cell_len, cells))
+
+
+def _right(cell: str, width: int) -> str:
+    return " " * (width - cell_len(cell)) + cell
+
+
+def _layers(document: JsonObject) -> Table:
+    table = _grid("…layer", "…operator", ">weights", ">zeros", ">distinct", ">bits", ">SQNR")
+    for layer in document["layers"][:MOST_LAYERS]:
+        cells = (
+            fmt.printable(layer["name"]),
+            fmt.printable(layer["kind"]),
+            fmt.number(layer["weights"]),
+            fmt.percent(layer["sparsity"], 1),
+            fmt.number(layer["distinct"]),
+            fmt.number(layer["bits"]),
+            fmt.quantity(layer["sqnr_db"], "dB"),
+        )
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _more_layers(document: JsonObject, console: Console) -> None:
+    more = len(document["layers"]) - MOST_LAYERS
+    if more > 0:
+        console.print(Text(f"  … and {more} more, in report.html and report.json", "dim"))
+
+
+def _measurements(document: JsonObject, console: Console) -> None:
+    for setup in summary.setups(document):
+        console.print()
+        console.print(_setup_line(setup))
+        console.print(Padding(_setup_table(setup), _INDENT, expand=False))
+
+
+def _setup_line(setup: summary.Setup) -> Text:
+    style = "green" if setup.timed else "yellow"
+    how = f"  {setup.how}" if setup.how else ""
+    return Text.assemble((setup.target, "bold"), " (", (setup.provenance, style), ")", (how, "dim"))
+
+
+def _setup_table(setup: summary.Setup) -> Table:
+    table = _grid("<", ">median", ">95 % interval", ">p90", ">p99", ">load", ">peak memory")
+    for row in setup.rows:
+        times = (fmt.latency(row.get(name)) for name in ("p90_us", "p99_us", "load_us"))
+        cells = (
+            fmt.printable(row.get("model", "")),
+            fmt.latency(row.get("median_us")),
+            fmt.interval(row.get("median_ci_us")),
+            *times,
+            fmt.size(row.get("peak_rss_bytes")),
+        )
+        table.add_row(*map(Text, cells))
+    return table

@@ -1,0 +1,27 @@
+"""Both files of a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.report._html import html_page
+from pipeline.report._json import write_json
+from pipeline.report._model import Report
+from pipeline.storage import atomic_write_text
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write `report.html`, then `report.json`: where the JSON lies, the report is complete.
+
+    Args:
+        report: the run.
+        folder: where to; made if it is missing. Older reports in it are replaced.
+
+    Raises:
+        StorageError: the disk does not take them.
+    """
+    document = report.to_json()
+    # The page is drawn before anything is written: a fault while drawing leaves the folder as it was.
+    page = html_page(document)
+    atomic_write_text(folder / "report.html", page)
+    write_json(document, folder / "report.json")
