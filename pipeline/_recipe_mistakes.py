@@ -56,8 +56,15 @@ def mistake(found: ErrorDetails, place: Place, line: str, owner: type[BaseModel]
         return Mistake(line, f"{where}: missing", owner.model_fields[key].description or "")
     if found["type"] == "value_error":
         return Mistake(line, f"{where}: {found['msg'].removeprefix('Value error, ')}")
-    expected = _EXPECTED.get(found["type"], found["msg"].removeprefix("Input should be "))
+    expected = _EXPECTED.get(
+        found["type"], found["msg"].removeprefix("Input should be ").removeprefix("String should ")
+    )
     return Mistake(line, f"{where}: got {shown(found['input'])}", expected)
+
+
+def _plain(message: str) -> str:
+    """What was expected, out of pydantic's sentence."""
+    return message.removeprefix("Input should be ").replace("String should match pattern", "text that matches")
 
 
 def _unknown_key(where: str, key: str, line: str, owner: type[BaseModel]) -> Mistake:

@@ -67,11 +67,12 @@ class WrittenRecipe:
     def _place_of(self, keys: list[str]) -> Place:
         """Where the value of a dotted key belongs."""
         depth = PLUGIN_AT.get(keys[0], 0)
-        if len(keys) <= depth or not depth:
+        if not depth or len(keys) == 1:
             return tuple(keys)
         slot: Place = (keys[0],) if depth == 1 else ("stages", self._stage(keys[1]))
-        name = _plugin_name(self._value(slot))
-        rest = keys[depth:]
+        name, rest = _plugin_name(self._value(slot)), keys[depth:]
+        if not rest and keys[-1].isdecimal():
+            return slot
         # Where no plugin is named yet, the key must name it itself.
         return (*slot, *rest) if not name or rest[:1] == [name] else (*slot, name, *rest)
 
@@ -102,11 +103,12 @@ class WrittenRecipe:
     def _put(self, place: Place, value: Any) -> None:
         holder: Any = self.values
         for depth, key in enumerate(place[:-1], start=1):
-            inner = holder[key] if isinstance(holder, list) else holder.get(key)
+            inner = holder.get(key) if isinstance(holder, dict) else holder[int(key)]
             if inner is None or inner == place[depth]:
                 # A plugin's bare name, or nothing at all, opens to take settings.
                 inner = {} if inner is None else {inner: {}}
                 holder[key] = inner
+                self._lines.setdefault(place[:depth], "--set")
             if not isinstance(inner, dict | list):
                 raise RecipeError(f"--set {dotted(place)}: {dotted(place[:depth])} is {shown(inner)}, not a mapping.")
             holder = inner

@@ -70,6 +70,9 @@ _BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 _INT = re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z")
 _FLOAT = re.compile(r"[-+]?(?:(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF|nan|NaN|NAN))\Z")
 
+# How much of a word a message shows.
+_SHOWN = 60
+
 # Longest number that Python turns into an int; no setting comes near.
 _MAX_DIGITS = 4000
 
@@ -101,12 +104,9 @@ class _Loader(yaml.SafeLoader):
         if getattr(event, "tag", None) is not None:
             raise YamlError(f"it has the tag '{_tag(event.tag)}'", line, "tags are refused: write plain values")
         if getattr(event, "anchor", None) is not None:
-            sign = "*" if isinstance(event, yaml.AliasEvent) else "&"
-            raise YamlError(
-                f"it has the {'alias' if sign == '*' else 'anchor'} '{sign}{event.anchor}'",
-                line,
-                "anchors and aliases are refused: write the value out where it is needed",
-            )
+            kind = "alias '*" if isinstance(event, yaml.AliasEvent) else "anchor '&"
+            mend = "anchors and aliases are refused: write the value out where it is needed"
+            raise YamlError(f"it has the {kind}{event.anchor[:_SHOWN]}'", line, mend)
 
 
 def _value(node: yaml.Node, path: Path, lines: dict[Path, int]) -> Any:
@@ -123,12 +123,14 @@ def _mapping(node: yaml.MappingNode, path: Path, lines: dict[Path, int]) -> dict
     found: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
-        key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-        if not isinstance(key, str) or not key:
+        key = _scalar(key_node.value, plain=False, line=line) if isinstance(key_node, yaml.ScalarNode) else ""
+        if not key:
             raise YamlError("a key of a mapping is not a word", line)
         if key in found:
             first = lines[(*path, key)]
-            raise YamlError(f"the key '{key}' stands there twice, first on line {first}", line, "remove one of them")
+            raise YamlError(
+                f"the key '{key[:_SHOWN]}' stands there twice, first on line {first}", line, "remove one of them"
+            )
         lines[(*path, key)] = line
         found[key] = _value(value_node, (*path, key), lines)
     return found
@@ -136,6 +138,8 @@ def _mapping(node: yaml.MappingNode, path: Path, lines: dict[Path, int]) -> dict
 
 def _scalar(text: str, *, plain: bool, line: int) -> Any:
     """A scalar by YAML 1.2's core schema; quoted, it is always text."""
+    if not text.isascii() and re.search("[\ud800-\udfff]", text):
+        raise YamlError("it has half a character (a surrogate)", line)
     if not plain:
         return text
     if _NULL.match(text):
@@ -163,7 +167,7 @@ def _syntax_error(error: yaml.MarkedYAMLError) -> YamlError:
 
 
 def _tag(tag: str) -> str:
-    return tag.replace("tag:yaml.org,2002:", "!!")
+    return tag.replace("tag:yaml.org,2002:", "!!")[:_SHOWN]
 
 
 class _Dumper(yaml.SafeDumper):

@@ -120,10 +120,10 @@ def _name_and_settings(value: Any) -> tuple[str, dict[str, Any]]:
     if isinstance(value, str):
         return value, {}
     if not isinstance(value, dict) or len(value) != 1:
-        raise _refusal(f"is {shown(value)}", "a name, or one name with its settings: {name: {setting: value}}")
+        raise _refusal(f"got {shown(value)}", "a name, or one name with its settings: {name: {setting: value}}")
     [(name, settings)] = value.items()
     if settings is not None and not isinstance(settings, dict):
-        raise _refusal(f"sets '{name}' to {shown(settings)}", f"settings by name: {{{name}: {{setting: value}}}}")
+        raise _refusal(f"got {shown(settings)} as the settings of '{name}'", f"{{{name}: {{setting: value}}}}")
     return name, settings or {}
 
 

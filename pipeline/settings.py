@@ -52,7 +52,7 @@ class BenchmarkSettings(Settings):
     num_runs: int = Field(200, ge=1, description="The least number of timed inferences.")
     warmup_runs: int = Field(20, ge=0, description="Inferences before the timed ones.")
     min_secs: float = Field(0.5, ge=0, description="Go on measuring for at least as many seconds.")
-    max_secs: float = Field(10.0, gt=0, description="Stop measuring after as many seconds.")
+    max_secs: float = Field(10.0, ge=0.001, description="Stop measuring after as many seconds.")
     runtime: Literal["auto", "ai_edge_litert", "tflite_runtime", "tensorflow"] = Field(
         "auto", description="The interpreter; auto takes the first that is installed there, in this order."
     )
