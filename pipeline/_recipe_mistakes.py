@@ -56,9 +56,7 @@ def mistake(found: ErrorDetails, place: Place, line: str, owner: type[BaseModel]
         return Mistake(line, f"{where}: missing", owner.model_fields[key].description or "")
     if found["type"] == "value_error":
         return Mistake(line, f"{where}: {found['msg'].removeprefix('Value error, ')}")
-    expected = _EXPECTED.get(
-        found["type"], found["msg"].removeprefix("Input should be ").removeprefix("String should ")
-    )
+    expected = _EXPECTED.get(found["type"], _plain(found["msg"]))
     return Mistake(line, f"{where}: got {shown(found['input'])}", expected)
 
 

@@ -43,18 +43,14 @@ class Cache:
         if self.folder is None:
             return None
         entry = self._entry(key)
+        if not entry.is_dir():
+            return None
         try:
-            manifest = json.loads(entry.joinpath(_MANIFEST).read_text("utf-8"))
-            files = {name: entry.joinpath(name).read_bytes() for name in manifest}
-        except FileNotFoundError:
-            return None
+            return _whole(entry)
         except (OSError, ValueError, TypeError):
+            # Entries appear whole: this one was damaged later. Without it, the result can be stored again.
             shutil.rmtree(entry, ignore_errors=True)
             return None
-        if any(hashlib.sha256(files[name]).hexdigest() != manifest[name] for name in files):
-            shutil.rmtree(entry, ignore_errors=True)
-            return None
-        return files
 
     def store(self, key: str, files: Mapping[str, bytes]) -> None:
         """Keep files under a key; the first writer wins.
@@ -116,6 +112,15 @@ def _source(module: str) -> Path:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(module)
     return Path(spec.origin)
+
+
+def _whole(entry: Path) -> dict[str, bytes]:
+    """The files of an entry; a ValueError where one is not what was stored."""
+    manifest = json.loads(entry.joinpath(_MANIFEST).read_text("utf-8"))
+    files = {name: entry.joinpath(name).read_bytes() for name in manifest}
+    if any(hashlib.sha256(files[name]).hexdigest() != manifest[name] for name in files):
+        raise ValueError(entry)
+    return files
 
 
 def _fill(folder: Path, files: Mapping[str, bytes]) -> None:

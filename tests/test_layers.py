@@ -10,9 +10,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-NOUNS = {
-    "_tf", "artifact", "check", "dataset", "draft", "errors", "plugins", "progress", "settings", "stage", "storage", "task",
-}  # fmt: skip
+NOUNS = set(
+    "_tf artifact check dataset draft errors plugins progress settings stage storage task".split()  # noqa: SIM905
+)
 ROOMS = {"recipe", "stages", "data", "tasks", "convert", "verify", "report", "cache", "ota", "workplace"}
 PRIVATE = {"_recipe_mistakes": "recipe", "_recipe_written": "recipe", "_yaml": "recipe"}
 ABOVE = {"forge": ROOMS, "flow": ROOMS | {"forge"}, "cli": ROOMS | {"flow", "console"}, "console": set[str]()}
@@ -24,7 +24,9 @@ FILES = sorted(path for top in ("pipeline", "models", "edge_targets") for path i
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
     """Every module that a file imports, and whether that happens when the file itself is imported."""
     tree = ast.parse(path.read_text("utf-8"))
-    inner = {id(node) for function in ast.walk(tree) if isinstance(function, ast.FunctionDef) for node in ast.walk(function)}
+    inner = {
+        id(node) for function in ast.walk(tree) if isinstance(function, ast.FunctionDef) for node in ast.walk(function)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, id(node) not in inner) for alias in node.names)
@@ -35,7 +37,7 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
 
 def room_of(module: str) -> str:
     """The file or folder of `pipeline` that a dotted name lies in."""
-    name = (module.split(".") + [""])[1]
+    name = module.partition(".")[2].partition(".")[0]
     return PRIVATE.get(name, name)
 
 

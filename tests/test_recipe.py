@@ -8,10 +8,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from conftest import TINY_RECIPE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import TINY_RECIPE
 from pipeline.errors import RecipeError
 from pipeline.recipe import load_recipe, recipe_schema
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class KerasData(ArraySource):
-    """Downloaded by Keras at first use into its own folder (`KERAS_HOME`, by default ~/.keras)."""
+    """Downloaded by Keras at first use into its own folder, ~/.keras."""
 
     name: Literal["mnist", "fashion_mnist", "cifar10", "cifar100"] = Field(description="Which data set.")
 
@@ -26,7 +28,9 @@ class KerasData(ArraySource):
 
         progress.note(f"loading {self.name} by Keras")
         try:
-            (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, self.name).load_data()
+            # Keras prints its downloads; stdout is for data.
+            with contextlib.redirect_stdout(sys.stderr):
+                (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, self.name).load_data()
         except Exception as error:  # Keras raises bare Exception when a download fails
             raise DataError(
                 f"Keras could not bring the data set {self.name}: {error}",

@@ -34,10 +34,13 @@ class Npz(ArraySource):
 
 def _read(path: Path, keys: tuple[str, ...]) -> list[Array]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
+        # numpy leaves a file open that it opened itself and could not read.
+        with path.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{path} holds one bare array.", expected="an .npz archive of named arrays")
-            return [_array(path, archive, key) for key in keys]
+            with archive:
+                return [_array(path, archive, key) for key in keys]
     except FileNotFoundError:
         raise DataError(
             f"There is no file {path}.",
