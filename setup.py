@@ -34,6 +34,7 @@ setup(
         "scikit-learn>=1.5",
         "scipy>=1.11",
         "vl-convert-python>=1.7",
+        "tensorboard>=2.18",
     ],
     extras_require={
         "dev": [

@@ -7,7 +7,6 @@ with `DeviceError`, never used and never met by another exception.
 from __future__ import annotations
 
 import json
-import math
 import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 MOST_TEXT = 2000
 MOST_STDERR_LINES = 3
 # Shells tell of a program that is missing or may not be run with these, and of a signal with 128 + its number.
-NOT_EXECUTABLE, NOT_FOUND, SIGNALLED = 126, 127, 128
+NOT_EXECUTABLE, NOT_FOUND, SIGNALLED, MOST_SIGNAL = 126, 127, 128, 64
 
 Json = Mapping[str, Any]
 
@@ -166,8 +165,8 @@ def _explain_exit(completed: Completed, subject: str) -> NoReturn:
     code, last = completed.returncode, _last_words(completed.stderr)
     if code in (NOT_EXECUTABLE, NOT_FOUND):
         raise ToolMissing(f"Python could not be started on the device.{last}", mend="install Python 3.7 or later there")
-    number = -code if code < 0 else max(0, code - SIGNALLED)
-    if number and subject:
+    number = -code if code < 0 else code - SIGNALLED
+    if 0 < number <= MOST_SIGNAL and subject:
         _explain_crash(number, subject, last)
     raise DeviceError(f"The runner ended with code {code} and no answer.{last}")
 

@@ -28,7 +28,8 @@ EVALUATE_TIMEOUT_S = 3600.0
 LOADS = 3
 # A model of a microsecond would otherwise give a million samples, and an answer of megabytes.
 MOST_RUNS = 50_000
-CHUNK_BYTES = 32 * 2**20
+# What waits on the device at a time: it may have little disk.
+CHUNK_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,14 @@ class Runner:
         }
 
     def evaluate(self, model: Path, batches: Iterable[NDArray[Any]], runtime: Runtime) -> NDArray[Any]:
-        """The first output for each example, (n, ...). Inputs and outputs wait in files, a chunk at a time in memory."""
+        """The first output for each example, (n, ...). One chunk of inputs is held at a time; outputs wait in files."""
         path = self._transport.push(model, "model.tflite")
         with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
             chunks = enumerate(_chunks(batches))
             outputs = [self._evaluate_chunk(path, chunk, Path(folder), place, runtime) for place, chunk in chunks]
             if not outputs:
                 raise WrongInput("There are no examples to evaluate.", expected="at least one batch of at least one")
-            return np.concatenate(outputs)
+            return np.concatenate(outputs, dtype=outputs[0].dtype)
 
     def _evaluate_chunk(
         self, model: str, chunk: NDArray[Any], folder: Path, place: int, runtime: Runtime
@@ -155,18 +156,32 @@ def _measurement(
 
 
 def _chunks(batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-    """The same examples in order, in arrays of about `CHUNK_BYTES`; only one of those is held."""
+    """The same examples in order, in arrays of up to `CHUNK_BYTES` (or one example, if that is larger)."""
     waiting: list[NDArray[Any]] = []
-    for batch in batches:
-        if waiting:
-            _must_match(batch, waiting[0])
-        if len(batch):
-            waiting.append(batch)
-        if sum(part.nbytes for part in waiting) >= CHUNK_BYTES:
-            yield np.concatenate(waiting)
-            waiting = []
+    for piece in _pieces(batches):
+        if waiting and sum(part.nbytes for part in waiting) + piece.nbytes > CHUNK_BYTES:
+            yield _joined(waiting)
+        waiting.append(piece)
     if waiting:
-        yield np.concatenate(waiting)
+        yield _joined(waiting)
+
+
+def _pieces(batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Views of the batches, none larger than a chunk, none empty, all alike."""
+    first = None
+    for batch in batches:
+        first = batch[:0] if first is None else first
+        _must_match(batch, first)
+        step = max(1, CHUNK_BYTES // max(1, batch[:1].nbytes))
+        for start in range(0, len(batch), step):
+            yield batch[start : start + step]
+
+
+def _joined(waiting: list[NDArray[Any]]) -> NDArray[Any]:
+    """The arrays as one; the list is emptied, so that their memory is not held beside it."""
+    whole = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+    waiting.clear()
+    return whole
 
 
 def _must_match(batch: NDArray[Any], first: NDArray[Any]) -> None:
@@ -179,10 +194,12 @@ def _must_match(batch: NDArray[Any], first: NDArray[Any]) -> None:
 
 def _outputs(path: Path, examples: int) -> NDArray[Any]:
     """The pulled outputs, mapped: (examples, ...)."""
+    npy: Any = np.lib.format
     try:
-        outputs: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, SyntaxError, TypeError, OverflowError) as error:
+        outputs: NDArray[Any] = npy.open_memmap(path, mode="r")
+    # The header is Python source to numpy, whose parser ends in a dozen kinds of errors.
+    except Exception as error:
         raise _answer.strange("its outputs are not a .npy file") from error
-    if not isinstance(outputs, np.ndarray) or outputs.ndim == 0 or len(outputs) != examples:
-        raise _answer.strange(f"its outputs are not {examples} examples")
+    if outputs.ndim == 0 or len(outputs) != examples or outputs.dtype.kind not in "biufc":
+        raise _answer.strange(f"its outputs are not numbers of {examples} examples")
     return outputs

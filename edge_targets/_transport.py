@@ -307,6 +307,6 @@ def _copy_atomically(source: Path, destination: Path) -> None:
 
 def _plain(name: str) -> str:
     """A name that is only a name: no folder, no option, no hidden file."""
-    if name != Path(name).name or name.startswith((".", "-")):
+    if not name or name != Path(name).name or name.startswith((".", "-")):
         raise DeviceError(f"'{name}' cannot be a file of the work folder.", expected="a plain file name")
     return name

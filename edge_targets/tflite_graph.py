@@ -267,8 +267,11 @@ class _Reader:
         kind, custom_code = kinds[number]
         inputs = self._places(operator.InputsAsNumpy(), first, count)
         outputs = self._places(operator.OutputsAsNumpy(), first, count)
-        name = layer_name(tensors[outputs[0]].name) if outputs and outputs[0] >= 0 else ""
-        return Operator(index, kind, name or kind.lower(), inputs, outputs, custom_code)
+        # The model's own outputs lose their layer's name; the constants of that layer keep it.
+        constants = [place for place in inputs if place >= 0 and tensors[place].data is not None]
+        related = [tensors[place].name for place in (*outputs, *constants) if place >= 0]
+        name = next((name for name in related if "/" in name), related[0] if related else "")
+        return Operator(index, kind, layer_name(name) or kind.lower(), inputs, outputs, custom_code)
 
     def _places(self, numbers: Any, first: int, count: int) -> tuple[int, ...]:
         places = [int(number) for number in self._vector(numbers)]

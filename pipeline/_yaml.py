@@ -61,7 +61,13 @@ def parse(text: str) -> Document:
 
 def dump(value: Any) -> str:
     """Plain data as YAML that both `parse` and YAML 1.1 readers understand alike."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    text = _dump(value, allow_unicode=True)
+    # PyYAML writes Unicode's own line breaks as they are, and reads them back as blanks: these it must escape.
+    return _dump(value, allow_unicode=False) if re.search("[\x85\u2028\u2029\ufeff]", text) else text
+
+
+def _dump(value: Any, *, allow_unicode: bool) -> str:
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=allow_unicode, width=100)
 
 
 # Whole matches: PyYAML itself only tries a prefix.

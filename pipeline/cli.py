@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -10,7 +11,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -26,6 +27,9 @@ INTERRUPTED = 130
 KINDS = ("stages", "targets", "models", "data", "tasks")
 
 _HERE = Path(__file__).resolve().parent.parent
+
+# `main` looks for the word itself: an error before or in the parsing of the line counts as well.
+_debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,7 +48,7 @@ def cli() -> None:
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep results of stages.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="stages.prune.sparsity=0.9; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@_debug
 def run(
     recipe: Path,
     out: Path | None,
@@ -52,7 +56,6 @@ def run(
     no_cache: bool,
     overrides: tuple[str, ...],
     as_json: bool,
-    debug: bool,
 ) -> None:
     """Run a RECIPE: data and model in, a proven int8 .tflite and a report out."""
     if cache_folder is not None and no_cache:
@@ -75,6 +78,7 @@ def run(
 @cli.command("list")
 @click.argument("kind", type=click.Choice(KINDS))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_debug
 def list_plugins(kind: str, as_json: bool) -> None:
     """List what can be named in a recipe."""
     from pipeline import plugins
@@ -83,19 +87,20 @@ def list_plugins(kind: str, as_json: bool) -> None:
     found = {name: plugins.summary(plugins.module(package, name)) for name in plugins.names(package)}
     if as_json:
         rows = [{"name": name, "summary": text} for name, text in found.items()]
-        click.echo(json.dumps({"schema": 1, kind: rows}, indent=2))
+        _print(json.dumps({"schema": 1, kind: rows}, indent=2))
         return
     width = max(map(len, found))
     for name, text in found.items():
-        click.echo(f"{click.style(name.ljust(width), bold=True)}  {text.removeprefix(f'{name}: ')}")
+        _print(f"{click.style(name.ljust(width), bold=True)}  {text.removeprefix(f'{name}: ')}")
 
 
 @cli.command()
+@_debug
 def schema() -> None:
     """Print the JSON Schema of a recipe, for editors and checkers."""
     from pipeline.recipe import recipe_schema
 
-    click.echo(json.dumps(recipe_schema(), indent=2))
+    _print(json.dumps(recipe_schema(), indent=2))
 
 
 def main() -> NoReturn:
@@ -122,8 +127,6 @@ def _told(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return _complain("Interrupted. Finished stages are in the cache; the same command goes on from there.", 130)
-    if isinstance(error, BrokenPipeError):
-        return 0
     if isinstance(error, EdgesmithError) or hasattr(error, "exit_code"):
         return _complain(str(error), error.exit_code)
     if isinstance(error, OSError):
@@ -138,16 +141,25 @@ def _told(error: BaseException) -> int:
 
 def _complain(text: str, code: int) -> int:
     head, _, rest = text.partition("\n")
-    click.echo(click.style("error: ", fg="red", bold=True) + head + (f"\n{rest}" if rest else ""), err=True)
+    # Where even stderr cannot be written, the exit code still tells.
+    with contextlib.suppress(OSError):
+        click.echo(click.style("error: ", fg="red", bold=True) + head + (f"\n{rest}" if rest else ""), err=True)
     return code
 
 
+def _print(text: str, color: bool | None = None) -> None:
+    """To stdout. A reader that has gone (`| head`) is no error, and does not change the exit code."""
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(text, color=color)
+
+
 def _flushed(code: int) -> int:
-    """Flush stdout; a reader that has gone (`| head`) is no error."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    """Flush; what nobody takes, because the reader has gone or the disk is full, goes nowhere."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            print(end="", flush=True, file=stream)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return code
 
 
@@ -183,12 +195,14 @@ def _command_line() -> str:
 
 def _show(report: Report, folder: Path, as_json: bool, progress: ConsoleProgress) -> None:
     if as_json:
-        document: dict[str, Any] = report.to_json()
-        click.echo(json.dumps(document, indent=2))
+        _print(json.dumps(report.to_json(), indent=2))
         return
     from rich.console import Console
 
     from pipeline.report import render_table
 
-    render_table(report, Console())
+    console = Console()
+    with console.capture() as table:
+        render_table(report, console)
+    _print(table.get().rstrip("\n"), color=True)
     progress.note(f"the report: {folder / 'report.html'}")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from pipeline.errors import StorageError
@@ -45,26 +46,24 @@ class ConsoleProgress(Progress):
 
     @contextmanager
     def bar(self, description: str, total: int) -> Iterator[Bar]:
+        started = time.perf_counter()
+        with self._drawn(description, total) as bar:
+            yield bar
+        seconds = time.perf_counter() - started
+        self.note(f"{description}: done in {seconds:.1f} s{f', {bar.text}' if bar.text else ''}")
+
+    @contextmanager
+    def _drawn(self, description: str, total: int) -> Iterator[_Bar]:
         if not self._console.is_terminal:
-            with self._plain(description, total) as bar:
-                yield bar
+            self.note(f"{description}: {total} steps")
+            yield _Bar()
             return
         with self._bars as bars:
             task = bars.add_task(description, total=total, text="")
             try:
-                yield _ShownBar(bars, task)
+                yield _DrawnBar(bars, task)
             finally:
                 bars.remove_task(task)
-        self._console.print(f"[green]✓[/] {description}", highlight=False)
-
-    @contextmanager
-    def _plain(self, description: str, total: int) -> Iterator[Bar]:
-        started = time.perf_counter()
-        self.note(f"{description}: {total} steps")
-        bar = _PlainBar()
-        yield bar
-        seconds = time.perf_counter() - started
-        self.note(f"{description}: done in {seconds:.1f} s{f', {bar.text}' if bar.text else ''}")
 
     def note(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -73,31 +72,39 @@ class ConsoleProgress(Progress):
         if self._log is None:
             return
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        line: dict[str, Any] = {"time": now, "event": event, **facts}
+        line = {"time": now, "event": event, **{name: _json_ready(fact) for name, fact in facts.items()}}
         self._log.write(json.dumps(line, default=str) + "\n")
 
 
-class _ShownBar:
-    def __init__(self, bars: Bars, task: TaskID) -> None:
-        self._bars = bars
-        self._task = task
-
-    def advance(self, steps: int = 1, text: str = "") -> None:
-        self._bars.update(self._task, advance=steps, text=text)
+def _json_ready(fact: object) -> object:
+    """JSON has no NaN and no infinity, and those are what a log of a failed training is read for."""
+    return str(fact) if isinstance(fact, float) and not math.isfinite(fact) else fact
 
 
-class _PlainBar:
+class _Bar:
+    """Remembers the last figure; shows nothing."""
+
     text = ""
 
     def advance(self, steps: int = 1, text: str = "") -> None:
         self.text = text
 
 
+class _DrawnBar(_Bar):
+    def __init__(self, bars: Bars, task: TaskID) -> None:
+        self._bars = bars
+        self._task = task
+
+    def advance(self, steps: int = 1, text: str = "") -> None:
+        super().advance(steps, text)
+        self._bars.update(self._task, advance=steps, text=text)
+
+
 def _bars(console: Console) -> Bars:
     return Bars(
         TextColumn("{task.description:<10}"),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
+        TaskProgressColumn(),
         TimeRemainingColumn(),
         TextColumn("[dim]{task.fields[text]}"),
         console=console,

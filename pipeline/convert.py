@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelError
@@ -76,7 +77,7 @@ def _converted(converter: Any) -> bytes:
     from pipeline._tf import quiet_stderr
 
     # It prints to stdout from Python and to descriptor 2 from C++; what matters of it is in the error.
-    with quiet_stderr(), contextlib.redirect_stdout(io.StringIO()):
+    with quiet_stderr(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
         try:
             model: bytes = converter.convert()
         except Exception as error:  # the converter raises bare Exception

@@ -18,10 +18,12 @@ class Task(Settings, ABC):
     Class attributes:
         metric: name of the headline figure, `accuracy`.
         unit: its unit in reports, `` for a share.
+        output_error_meaning: what `output_error` measures, in a few words.
     """
 
     metric: ClassVar[str]
     unit: ClassVar[str] = ""
+    output_error_meaning: ClassVar[str]
 
     @abstractmethod
     def check_targets(self, y: NDArray[Any], split: str, num_outputs: int | None = None) -> NDArray[Any]:
@@ -64,3 +66,7 @@ class Task(Settings, ABC):
     @abstractmethod
     def agreement(self, reference: NDArray[np.float32], outputs: NDArray[np.float32]) -> float:
         """Share of examples on which two models decide alike, 0 to 1."""
+
+    @abstractmethod
+    def output_error(self, reference: NDArray[np.float32], outputs: NDArray[np.float32]) -> float:
+        """How far the outputs of two models lie apart, 0 for the same; `output_error_meaning` says in what sense."""

@@ -141,10 +141,10 @@ def byte_checks(model: bytes, layers: tuple[Layer, ...], draft: Draft) -> list[C
 
 def agreement_checks(task: Task, reference: NDArray[np.float32], quantized: NDArray[np.float32]) -> list[Check]:
     """How far the int8 outputs are from the float baseline's, on the same examples. These report; they set no limit."""
-    error = float(np.sqrt(np.mean((reference - quantized) ** 2) / max(float(np.mean(reference**2)), 1e-12)))
+    error = task.output_error(reference, quantized)
     return [
         Check("agreement", task.agreement(reference, quantized), None, "share", "pass", "decides as the baseline does"),
-        Check("output_error", error, None, "share", "pass", "RMS of the difference over RMS of the baseline's outputs"),
+        Check("output_error", error, None, "share", "pass", task.output_error_meaning),
     ]
 
 

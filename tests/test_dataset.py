@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pipeline.dataset import ArraySplit, Dataset
 from pipeline.tasks.classification import Classification
@@ -13,7 +16,7 @@ def split(count: int = 10) -> ArraySplit:
     return ArraySplit(np.arange(count, dtype=np.uint8)[:, None] * 10, np.arange(count) % 3, divide_by=10)
 
 
-def dataset(y: np.ndarray) -> Dataset:
+def dataset(y: NDArray[Any]) -> Dataset:
     train = ArraySplit(np.arange(len(y), dtype=np.float32)[:, None], y)
     return Dataset(Classification(), train, train, train, (1,), 3, (), "f", "here")
 

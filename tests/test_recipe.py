@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 import yaml
-from conftest import TINY_RECIPE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import RecipeError
 from pipeline.recipe import load_recipe, recipe_schema
+from tests.small import TINY_RECIPE
 
 STAGES = "stages: [train, prune, qat]"
 
@@ -23,6 +26,7 @@ BAD = {
     "a_word": "train\n",
     "unknown_key": TINY_RECIPE.replace("seed: 3", "sed: 3"),
     "unknown_setting": TINY_RECIPE.replace("sparsity: 0.5", "sparsty: 0.5"),
+    "unknown_nested_setting": TINY_RECIPE.replace("sparsity: 0.5", "early_stopping: {patiense: 2}"),
     "unknown_stage": TINY_RECIPE.replace("- qat", "- qad"),
     "unknown_model": TINY_RECIPE.replace("lenet5", "lenet6"),
     "unknown_option": TINY_RECIPE.replace("model: lenet5", "model: {lenet5: {varient: caffe}}"),
@@ -91,6 +95,76 @@ def test_the_command_line_beats_the_file(override: str, tiny: Path) -> None:
     assert load_recipe(tiny, [override]).stages[1].model_dump()["sparsity"] == 0.9
 
 
+@pytest.mark.parametrize(
+    ("override", "written"),
+    [
+        ("stages.prune={sparsity: 0.3}", {"sparsity": 0.3, "epochs": 4}),
+        ("stages.1={prune: {sparsity: 0.2}}", {"sparsity": 0.2, "epochs": 4}),
+        ("stages.prune.early_stopping.patience=7", {"early_stopping": {"patience": 7, "min_delta": 0.0}}),
+        ("stages.prune.learning_rate=1e-4", {"learning_rate": 1e-4}),
+        ("stages.prune.skip_layers=[a, b]", {"skip_layers": ("a", "b")}),
+        ("stages.prune.early_stopping=", {"early_stopping": None}),
+    ],
+)
+def test_an_override_reaches_whole_settings_and_nested_ones(override: str, written: dict[str, Any], tiny: Path) -> None:
+    found = load_recipe(tiny, [override]).stages[1].model_dump()
+    assert {name: found[name] for name in written} == written
+
+
+def test_overrides_apply_in_order_and_open_what_was_bare(tiny: Path) -> None:
+    overrides = ["stages=[prune, prune]", "stages.0.sparsity=0.1", "stages.1.sparsity=0.2", "model.variant=caffe"]
+    recipe = load_recipe(tiny, overrides)
+    assert [stage.model_dump()["sparsity"] for stage in recipe.stages] == [0.1, 0.2]
+    assert recipe.model.options == {"variant": "caffe"}
+    assert load_recipe(tiny, ["data={keras: {name: mnist}}"]).data.model_dump()["name"] == "mnist"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("stages.prun.sparsity=0.9", "did you mean 'prune'?"),
+        ("stages.prune.sparsty=0.9", "--set: stages[1].prune.sparsty: there is no such setting"),
+        ("stages.3.sparsity=0.9", "a number below 3"),
+        ("stages.-1.sparsity=0.9", "the recipe has no such stage"),
+        ("budgts.min_sparsity=0.9", "--set: budgts: there is no such setting"),
+        ("seed.x=1", "--set seed.x: seed is 3, not a mapping"),
+        ("seed=!!int 4", "tags are refused"),
+        ("=", "KEY=VALUE"),
+        ("a." * 50 + "b=1", "KEY=VALUE"),
+    ],
+)
+def test_an_override_that_misses_says_where(override: str, said: str, tiny: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(tiny, [override])
+    assert said in str(caught.value)
+
+
+def test_a_name_that_several_stages_have_is_not_guessed(tiny: Path) -> None:
+    with pytest.raises(RecipeError, match=r"say stages\.0 or stages\.1"):
+        load_recipe(tiny, ["stages=[prune, prune]", "stages.prune.sparsity=0.1"])
+
+
+@pytest.mark.parametrize(("file", "name"), [("my recipe.yaml", "my-recipe"), (".hidden", "hidden"), ("..", None)])
+def test_the_file_gives_the_name_and_no_name_leaves_the_folder(file: str, name: str | None, tiny: Path) -> None:
+    nameless = TINY_RECIPE.replace("name: tiny\n", "")
+    if name is None:
+        tiny.write_text(nameless + f"name: '{file}'\n")
+        with pytest.raises(RecipeError, match="text that matches"):
+            load_recipe(tiny)
+        return
+    path = tiny.with_name(file)
+    path.write_text(nameless)
+    assert load_recipe(path).name == name
+
+
+def test_loading_a_recipe_imports_no_tensorflow(tiny: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from pipeline.recipe import load_recipe;"
+        "load_recipe(Path(sys.argv[1])); assert not {'tensorflow', 'tf_keras', 'keras'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tiny)], check=True, cwd=Path(__file__).parent.parent)
+
+
 @pytest.mark.parametrize("override", ["stages.prun.sparsity=0.9", "budgets.max_drop=1", "sparsity", "seed=[1"])
 def test_an_override_that_leads_nowhere_is_refused(override: str, tiny: Path) -> None:
     with pytest.raises(RecipeError):
@@ -118,6 +192,7 @@ def test_the_schema_takes_a_good_recipe_and_refuses_an_unknown_key() -> None:
     validator = jsonschema.Draft202012Validator(recipe_schema())
     good = yaml.safe_load(TINY_RECIPE)
     validator.validate(good)
+    validator.validate({key: value for key, value in good.items() if key != "name"})
     assert not validator.is_valid({**good, "sed": 3})
     assert not validator.is_valid({**good, "stages": [{"prune": {"sparsty": 0.5}}]})
     assert not validator.is_valid({**good, "stages": [{"prune": {"sparsity": 1.5}}]})

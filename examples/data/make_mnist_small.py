@@ -1,6 +1,6 @@
 """Cut the bundled set from the full MNIST: 8,000 training and 2,000 test images, as many of each digit in each.
 
-    python examples/data/make_mnist_small.py ../shared/data/mnist.npz examples/data/mnist_8k_2k.npz
+python examples/data/make_mnist_small.py ../shared/data/mnist.npz examples/data/mnist_8k_2k.npz
 """
 
 from __future__ import annotations

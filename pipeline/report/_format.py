@@ -129,7 +129,8 @@ def _scaled(value: float | None, units: tuple[str, ...], digits: int) -> str:
     if value is None:
         return DASH
     step = 0
-    while abs(value) >= 1000 and step < len(units) - 1:
+    # 999.5 would be rounded up to 1000 of the smaller unit.
+    while abs(value) >= 999.5 and step < len(units) - 1:
         value, step = value / 1000, step + 1
     # Bytes are whole; a fraction of one would be nonsense.
     text = f"{value:.0f}" if units[step] == "B" else _decimals(value, digits)

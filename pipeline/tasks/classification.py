@@ -18,6 +18,7 @@ class Classification(Task):
     """Labels are integers 0 … classes-1; the model gives one logit or probability a class."""
 
     metric: ClassVar[str] = "accuracy"
+    output_error_meaning: ClassVar[str] = "probability that moves to other classes, on average"
 
     classes: int | None = Field(
         None, ge=2, description="How many classes; default: as many as the training labels name."
@@ -57,6 +58,10 @@ class Classification(Task):
     def agreement(self, reference: NDArray[np.float32], outputs: NDArray[np.float32]) -> float:
         return float(np.mean(reference.argmax(axis=-1) == outputs.argmax(axis=-1)))
 
+    def output_error(self, reference: NDArray[np.float32], outputs: NDArray[np.float32]) -> float:
+        moved = np.abs(_probabilities(reference) - _probabilities(outputs)).sum(axis=-1) / 2
+        return float(moved.mean())
+
     def _check_range(self, labels: NDArray[np.int64], split: str, classes: int | None) -> None:
         below = int((labels < 0).sum())
         above = int((labels >= classes).sum()) if classes is not None else 0
@@ -90,3 +95,12 @@ def _ends_in_softmax(model: Any) -> bool:
     last = model.layers[-1]
     activation = getattr(last, "activation", None)
     return type(last).__name__ == "Softmax" or getattr(activation, "__name__", "") == "softmax"
+
+
+def _probabilities(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Outputs (n, classes) as probabilities, whether the model ends in them or in logits."""
+    if outputs.min() >= 0 and np.allclose(outputs.sum(axis=-1), 1, atol=0.05):
+        return outputs
+    grown: NDArray[np.float32] = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+    shares: NDArray[np.float32] = grown / grown.sum(axis=-1, keepdims=True)
+    return shares
