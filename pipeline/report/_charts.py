@@ -310,8 +310,7 @@ def _inline(drawn: str, words: str) -> Markup:
     box = opening.partition('viewBox="')[2].partition('"')[0]
     for marker, variable in _VARIABLES.items():
         body = body.replace(f'"{marker}"', f'"var({variable})"')
-    # Vega describes each part for screen readers; the whole is one image with one description. Its own ids would
-    # clash between charts, and nothing of these charts refers to one.
-    body = re.sub(r' (?:role|aria-[a-z]+|id|font-family)="[^"]*"', "", body)
+    # Vega describes each part for screen readers; here the whole is one image with one description.
+    body = re.sub(r' (?:role|aria-[a-z]+|font-family)="[^"]*"', "", body)
     # Drawn by Vega, which escapes every text; `words` is escaped here.
     return Markup(f'<svg viewBox="{box}" role="img" aria-label="{escape(words)}">{body}')  # noqa: S704

@@ -146,6 +146,8 @@ def test_charts_have_words_and_clash_in_nothing(report: Report, tmp_path: Path) 
         "prune, training: from 0.958 to 0.9958; prune, validation: from 0.9695 to 0.985; "
         "qat, training: from 0.986 to 0.9936; qat, validation: from 0.9887 to 0.9849",
     ]
+    drawings = re.findall(r"<svg [^>]*role=\"img\".*?</svg>", html, re.DOTALL)
+    assert not [drawing for drawing in drawings if re.search(r"\bid=|url\(", drawing)]
     ids = [attributes["id"] for _, attributes in Page(html).tags if "id" in attributes]
     assert len(ids) == len(set(ids))
 
