@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,13 @@ class Keeper(Board):
     """A board that declares a verb whose hook it does not write."""
 
     capabilities = Capabilities(deploy=True)
+
+
+class Modest(Board):
+    """A board whose hook is written, and which does not declare it."""
+
+    def _benchmark(self, models: Mapping[str, Path], plan: BenchmarkPlan) -> dict[str, Measurement]:
+        return {name: measurement(model=name) for name in models}
 
 
 def measurement(**changed: Any) -> Measurement:
@@ -85,6 +93,11 @@ def test_a_verb_that_is_not_declared_is_refused(int8_model: Path) -> None:
         Board().evaluate(int8_model, [])
     with pytest.raises(Unsupported, match="does not deploy"):
         Board().deploy(int8_model)
+
+
+def test_what_counts_is_what_is_declared(int8_model: Path) -> None:
+    with pytest.raises(Unsupported, match="does not benchmark"):
+        Modest().benchmark({"m": int8_model}, BenchmarkPlan())
 
 
 def test_a_declared_verb_without_its_hook_is_refused_too(int8_model: Path) -> None:
