@@ -41,7 +41,7 @@ def build(input_shape: tuple[int, ...], num_classes: int, *, dropout: float = 0.
     x = layers.Conv2D(64, 3, 2, activation="relu", kernel_initializer=_START, name="conv1")(inputs)
     fire = 2  # the authors count conv1 as the first module
     for group, squeezes in enumerate(_GROUPS, start=1):
-        x = layers.MaxPooling2D(3, 2, padding="same", name=f"pool{group}")(x)
+        x = layers.MaxPooling2D(3, 2, padding=_rounded_up(x), name=f"pool{group}")(x)
         for squeeze in squeezes:
             x = _fire(x, squeeze, name=f"fire{fire}")
             fire += 1
@@ -49,6 +49,11 @@ def build(input_shape: tuple[int, ...], num_classes: int, *, dropout: float = 0.
     x = layers.Conv2D(num_classes, 1, name="conv10")(x)
     logits = layers.GlobalAveragePooling2D(name="logits")(x)
     return keras.Model(inputs, logits, name="squeezenet")
+
+
+def _rounded_up(x: Any) -> str:
+    """The padding that makes a 3x3 pool of stride 2 count a started window, as Caffe and torchvision do."""
+    return "same" if x.shape[1] % 2 == 0 or x.shape[2] % 2 == 0 else "valid"
 
 
 def _fire(x: Any, squeeze: int, *, name: str) -> Any:

@@ -97,8 +97,16 @@ def test_goes_to_int8_and_still_says_what_the_float_model_says(name: str, draw_w
     assert operators == set(SMALL[name][3].split())
     assert dtypes <= {"int8", "int32"}
     assert outputs.shape == expected.shape
-    # MobileNetV2, 52 layers deep and of random weights, has the least: 0.87. Models that do not work have about 0.
+    # The MobileNets, deep and of random weights, have the least: 0.92. Outputs that have nothing in common have about 0.
     assert _likeness(outputs, expected) > 0.8
+
+
+def test_gru_starts_with_biases_that_keep_its_first_step_whole() -> None:
+    # From biases of zero the converter drops the first step's reset gate, and then now and then, even for one and the
+    # same model, leaves that step's SPLIT in float; too seldom to wait for here.
+    model = importlib.import_module("models.gru").build((8, 6), 7, layers=2)
+    for name in ("gru1", "gru2"):
+        assert model.get_layer(name).get_weights()[2].all()
 
 
 def _small(name: str) -> Any:

@@ -78,7 +78,7 @@ def test_autoencoder_has_the_parameters_of_mlperf_tiny() -> None:
 def test_kws_transformer_has_the_parameters_of_kwt_1() -> None:
     # ARM-software/keyword-transformer, models_data_v2_12_labels/kwt1/model_summary.txt. Two of its vectors of 64 only
     # occur in a sum with a third one, and are left inside that.
-    assert _build("kws_transformer", (98, 40), 12).count_params() + 2 * 64 == 607_308
+    assert _build("kws_transformer", (98, 40), 12, layers=12).count_params() + 2 * 64 == 607_308
 
 
 def test_cnn1d_has_the_parameters_of_the_paper() -> None:
@@ -93,6 +93,28 @@ def test_cnn1d_has_the_parameters_of_the_paper() -> None:
 def test_gru_has_the_parameters_of_its_formula() -> None:
     # Keras' documentation of GRU with reset_after: two biases for each of the three gates.
     assert _build("gru", (10, 6), 4, units=32).count_params() == 3 * 32 * (6 + 32 + 2) + (32 + 1) * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "input_shape", "num_classes", "options", "millions"),
+    [
+        ("mobilenet_v1", (224, 224, 3), 1000, {}, 569),  # arXiv 1704.04861, table 4
+        ("mobilenet_v1", (224, 224, 3), 1000, {"alpha": 0.5}, 149),  # arXiv 1704.04861, table 6
+        ("mobilenet_v2", (224, 224, 3), 1000, {}, 300),  # arXiv 1801.04381, table 4
+        ("mobilenet_v2", (224, 224, 3), 1000, {"alpha": 1.4}, 585),  # arXiv 1801.04381, table 4
+        ("efficientnet_lite0", (224, 224, 3), 1000, {}, 407),  # tensorflow/tpu, efficientnet/lite/README.md
+        ("squeezenet", (224, 224, 3), 1000, {}, 350),  # torchvision.models.SqueezeNet1_1_Weights, "GFLOPS": 0.35
+        ("ds_cnn", (49, 10, 1), 12, {"variant": "s"}, 5.4 / 2),  # arXiv 1711.07128, table 4: "ops", two to each
+        ("ds_cnn", (49, 10, 1), 12, {"variant": "m"}, 19.8 / 2),
+        ("ds_cnn", (49, 10, 1), 12, {"variant": "l"}, 56.9 / 2),
+    ],
+)
+def test_multiplications_are_the_published_ones(
+    name: str, input_shape: tuple[int, ...], num_classes: int, options: dict[str, Any], millions: float
+) -> None:
+    # Parameters do not show where an image shrinks; multiply-adds do. Some sources count additions of biases as well.
+    model = _build(name, input_shape, num_classes, **options)
+    assert _multiplications(model) / 1e6 == pytest.approx(millions, rel=0.06)
 
 
 def test_mobilenets_compute_what_keras_applications_compute(draw_weights: DrawWeights) -> None:
@@ -156,6 +178,12 @@ def _norm(model: Any, layer: str, x: Floats) -> Floats:
 
 def _build(name: str, input_shape: tuple[int, ...], num_classes: int, **options: Any) -> Any:
     return importlib.import_module(f"models.{name}").build(input_shape, num_classes, **options)
+
+
+def _multiplications(model: Any) -> int:
+    """Every number of a kernel, once for each place of its output."""
+    kernels = [(layer, layer.weights[0].shape) for layer in model.layers if hasattr(layer, "bias")]
+    return sum(math.prod(shape) * math.prod(layer.output_shape[1:-1]) for layer, shape in kernels)
 
 
 def _numbers(weights: list[Any]) -> int:
