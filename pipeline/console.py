@@ -39,8 +39,8 @@ class ConsoleProgress(Progress):
     def open_log(self, folder: Path) -> None:
         self.log_folder = folder
         try:
-            # Line by line to the disk: what was learnt stays, however the run ends.
-            self._log = folder.joinpath(LOG).open("w", encoding="utf-8", buffering=1)
+            # Line by line, behind what earlier runs left: what was learnt stays, however a run ends.
+            self._log = folder.joinpath(LOG).open("a", encoding="utf-8", buffering=1)
         except OSError as error:
             raise StorageError(f"The log {folder / LOG} cannot be written: {error.strerror}.") from error
 

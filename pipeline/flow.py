@@ -39,6 +39,7 @@ def run(recipe: Recipe, *, out: Path, cache: Cache, progress: Progress, command:
     started = time.perf_counter()
     with workplace(out) as work:
         progress.open_log(out)
+        progress.log("run", recipe=recipe.name, command=command)
         data = recipe.data.load(recipe.task, seed=recipe.seed, progress=progress)
 
         drafts, steps = forge.drafts(recipe, data, cache, progress)

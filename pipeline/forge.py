@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from edge_targets import tflite_graph
+from edge_targets.tflite_graph import Graph, parse_graph
 from pipeline import convert, ota
 from pipeline.artifact import Artifact, TensorSpec, sha256_of
 from pipeline.cache import code_version, key_of
@@ -157,7 +157,7 @@ def _laid_down(model: bytes, path: Path, *, travels: bool = False) -> Artifact:
     atomic_write_bytes(path, model)
     if travels:
         atomic_write_bytes(path.with_name(f"{path.name}.{parcel.codec}"), parcel.data)
-    graph = tflite_graph.read(model)
+    graph = parse_graph(model)
     return Artifact(
         path=path,
         sha256=sha256_of(model),
@@ -169,7 +169,7 @@ def _laid_down(model: bytes, path: Path, *, travels: bool = False) -> Artifact:
     )
 
 
-def _spec(graph: tflite_graph.Graph, index: int) -> TensorSpec:
+def _spec(graph: Graph, index: int) -> TensorSpec:
     tensor = graph.tensors[index]
     scale, zero_point = (tensor.scales[0], tensor.zero_points[0]) if tensor.scales else (0.0, 0)
     return TensorSpec(tensor.name, tensor.shape, tensor.dtype, scale, zero_point)

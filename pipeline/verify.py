@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_targets import tflite_graph
 from edge_targets._base import BenchmarkPlan, Target
+from edge_targets.tflite_graph import Operator, Tensor, parse_graph, weight_tensors
 from pipeline.check import Check, Layer
 from pipeline.plugins import plugin_class
 
@@ -105,8 +105,9 @@ def measure(
 
 def layer_table(model: bytes) -> tuple[Layer, ...]:
     """Every operator with weights, read from the bytes of a `.tflite`."""
-    graph = tflite_graph.read(model)
-    return tuple(_layer(operator, tensor) for operator, tensor in tflite_graph.weight_tensors(graph))
+    # Operators may share a tensor, as the steps of an unrolled loop do; it lies in the file once.
+    found = {id(tensor): (operator, tensor) for operator, tensor in weight_tensors(parse_graph(model))}
+    return tuple(_layer(operator, tensor) for operator, tensor in found.values())
 
 
 def quantize(x: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:
@@ -130,7 +131,8 @@ def dequantize(q: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
 
 def byte_checks(model: bytes, layers: tuple[Layer, ...], draft: Draft) -> list[Check]:
     """What the stages promised, against what the bytes show."""
-    floats = [tensor.name for tensor in tflite_graph.read(model).tensors if tensor.dtype in FLOATS]
+    graphs = parse_graph(model).subgraphs()
+    floats = [tensor.name for graph in graphs for tensor in graph.tensors if tensor.dtype in FLOATS]
     shown = ", ".join(floats[:3]) + (" …" if len(floats) > 3 else "")
     checks = [Check.at_most("int8_only", len(floats), 0, "float tensors", f"float: {shown}" if floats else "")]
     promised = [step.promises["min_sparsity"] for step in draft.steps if "min_sparsity" in step.promises]
@@ -187,19 +189,19 @@ def _latency_check(target: str, limit_us: float, found: Measurement | None) -> C
     return Check.at_most(name, found.median_us, limit_us, "us", f"{found.runtime} {found.runtime_version}")
 
 
-def _layer(operator: tflite_graph.Operator, tensor: tflite_graph.Tensor) -> Layer:
-    stored = tflite_graph.constant(tensor)
+def _layer(operator: Operator, tensor: Tensor) -> Layer:
+    stored = tensor.values()
     return Layer(
         name=operator.name,
         kind=operator.kind,
         weights=stored.size,
         sparsity=float(np.mean(stored == _zero_points(tensor))) if stored.size else 0.0,
         distinct=len(np.unique(stored)),
-        bits=tflite_graph.bits(tensor.dtype),
+        bits=tensor.bits,
     )
 
 
-def _zero_points(tensor: tflite_graph.Tensor) -> NDArray[Any]:
+def _zero_points(tensor: Tensor) -> NDArray[Any]:
     """What stands for zero in each channel, in a shape that broadcasts over the tensor."""
     points = np.asarray(tensor.zero_points or (0,))
     shape = [1] * len(tensor.shape)

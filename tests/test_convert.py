@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_targets.host import HostTarget
-from edge_targets.tflite_graph import read
+from edge_targets.tflite_graph import read_graph
 from pipeline import convert, verify
 from pipeline.draft import Draft
 
@@ -37,7 +37,7 @@ def test_the_float_baseline_gives_what_keras_gives(draft: Draft, tmp_path: Path)
 def test_post_training_int8_has_no_float_left_and_stays_close(draft: Draft, tmp_path: Path) -> None:
     path = tmp_path / "int8.tflite"
     path.write_bytes(convert.to_int8(draft, X))
-    graph = read(path)
+    graph = read_graph(path)
     assert not [tensor.name for tensor in graph.tensors if tensor.dtype in verify.FLOATS]
     inputs, outputs = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
     assert (inputs.dtype, outputs.dtype) == ("int8", "int8")

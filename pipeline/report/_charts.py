@@ -6,6 +6,7 @@ that stand for the page's CSS variables, and these take their place afterwards.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -155,6 +156,8 @@ def _bar_spec(bars: list[_Bar]) -> JsonObject:
     colours = {"domain": [bar.label for bar in bars], "range": [bar.colour for bar in bars]}
     colour = {"field": "label", "type": "nominal", "scale": colours, "legend": None}
     below_label_px = 8
+    # Bars that might be stacked are clipped, each with an id of its own; these stand alone.
+    length = {"field": "value", "stack": None, **x}
     bar = {"type": "bar", "height": 14, "cornerRadiusEnd": 3, "yOffset": below_label_px}
     rule = {"type": "rule", "color": INK, "strokeWidth": 1.5, "yOffset": below_label_px}
     text = {"type": "text", "align": "left", "color": INK, "fontSize": 12.5}
@@ -162,7 +165,7 @@ def _bar_spec(bars: list[_Bar]) -> JsonObject:
         "data": {"values": [bar.row() for bar in bars]},
         "encoding": {"y": y},
         "layer": [
-            {"mark": bar, "encoding": {"x": {"field": "value", **x}, "color": colour}},
+            {"mark": bar, "encoding": {"x": length, "color": colour}},
             {
                 "transform": [{"filter": "isValid(datum.low)"}],
                 "mark": rule,
@@ -225,7 +228,7 @@ def _curve_spec(points: list[JsonObject], bands: list[JsonObject]) -> JsonObject
     last = bands[-1]["to"]
     x_axis = {"title": "epoch", "tickMinStep": 1, "format": "d", "grid": False, "tickCount": 8}
     x = {"type": "quantitative", "scale": {"domain": [0.5, last], "nice": False}, "axis": x_axis}
-    y = {"field": "value", "type": "quantitative", "scale": _y_scale(points), "axis": {"title": None, "tickCount": 5}}
+    y = {"field": "value", "type": "quantitative", **_y_scale(points)}
     colours = {"domain": ["training", "validation"], "range": [TRAINING, VALIDATION]}
     dashes = {"domain": ["training", "validation"], "range": [[4, 3], [1, 0]]}
     lines = {
@@ -273,7 +276,14 @@ def _fitting(name: str, room_px: float) -> str:
 
 def _y_scale(points: list[JsonObject]) -> JsonObject:
     low, high = (side(point["value"] for point in points) for side in (min, max))
-    return {"type": "log", "nice": False} if low > 0 and high / low > _LOG_SPAN else {"zero": False, "nice": True}
+    if low <= 0 or high / low <= _LOG_SPAN:
+        return {"scale": {"zero": False, "nice": True}, "axis": {"title": None, "tickCount": 5}}
+    # Vega would draw a line at every digit of a decade; powers of ten are what people read.
+    powers = [10.0**exponent for exponent in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
+    return {
+        "scale": {"type": "log", "domain": [low * 0.8, high * 1.25]},
+        "axis": {"title": None, "values": powers, "format": "~g"},
+    }
 
 
 def _chart(title: str, description: str, spec: Mapping[str, Any], size_px: tuple[int, int]) -> Chart:
@@ -300,8 +310,7 @@ def _inline(drawn: str, words: str) -> Markup:
     box = opening.partition('viewBox="')[2].partition('"')[0]
     for marker, variable in _VARIABLES.items():
         body = body.replace(f'"{marker}"', f'"var({variable})"')
-    # Vega describes each part for screen readers; the whole is one image with one description. Its own ids would
-    # clash between charts, and nothing of these charts refers to one.
-    body = re.sub(r' (?:role|aria-[a-z]+|id|font-family)="[^"]*"', "", body)
+    # Vega describes each part for screen readers; here the whole is one image with one description.
+    body = re.sub(r' (?:role|aria-[a-z]+|font-family)="[^"]*"', "", body)
     # Drawn by Vega, which escapes every text; `words` is escaped here.
     return Markup(f'<svg viewBox="{box}" role="img" aria-label="{escape(words)}">{body}')  # noqa: S704

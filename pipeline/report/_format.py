@@ -49,7 +49,9 @@ def number(value: object) -> str:
     """`61,706` or `0.0341`: whole numbers in full, others to four figures; anything else as it is."""
     if value is None:
         return DASH
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
         return str(value)
     if float(value).is_integer() and abs(value) < 1e15:
         return _minus(f"{int(value):,}")

@@ -69,7 +69,11 @@ def _environment() -> Any:
     words = (fmt.size, fmt.latency, fmt.interval, fmt.duration, fmt.percent, fmt.number, fmt.quantity)
     environment.filters.update({word.__name__: word for word in words})
     environment.filters.update(
-        figures=summary.figures, step_figures=summary.step_figures, words=_words, breakable=_breakable
+        figures=summary.figures,
+        step_figures=summary.step_figures,
+        words=_words,
+        settings=_settings,
+        breakable=_breakable,
     )
     return environment
 
@@ -101,6 +105,11 @@ def _details(document: JsonObject) -> list[tuple[str, Any, Any]]:
 
 def _nested(value: object) -> bool:
     return isinstance(value, Mapping | list)
+
+
+def _settings(values: Mapping[str, object]) -> str:
+    """The settings of a stage that are set; what is off or empty would drown them."""
+    return ", ".join(f"{name} {_words(value)}" for name, value in values.items() if value not in (None, False, [], {}))
 
 
 def _words(value: object) -> str:

@@ -226,7 +226,7 @@ def _hundredfold(share: float | None) -> float | None:
 def _sign(check: JsonObject) -> str:
     """Whether the limit is the most or the least: told by the name, else by how the check came out."""
     name, value, limit = check["name"], check["value"], check["limit"]
-    if name.startswith(("max_", "min_")):
+    if name.startswith(("max_", "min_", "kept_")):
         return "≤" if name.startswith("max_") else "≥"
     if value is None or value == limit:
         return ""

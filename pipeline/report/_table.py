@@ -67,7 +67,8 @@ def _section(console: Console, name: str, table: Table) -> None:
 
 
 def _grid(*columns: str) -> Table:
-    """A table without lines. A column is `<` or `>` for its side, then its heading; `~` may wrap, `…` may be cut."""
+    """A table without lines. A column is `<` or `>` for its side, then its heading; `~` may wrap, `…` may
+    be cut: room is taken from these two only."""
     table = Table(
         box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", show_header=any(c[1:] for c in columns)
     )
@@ -76,7 +77,7 @@ def _grid(*columns: str) -> Table:
         table.add_column(
             heading,
             justify="right" if side == ">" else "left",
-            no_wrap=side != "~",
+            no_wrap=side in "<>",
             overflow="fold" if side == "~" else "ellipsis",
         )
     return table
@@ -91,7 +92,7 @@ def _headlines(document: JsonObject) -> Table:
 
 
 def _steps(document: JsonObject) -> Table:
-    table = _grid(">", "<stage", ">time", "<", "~result")
+    table = _grid(">", "…stage", ">time", "<", "~result")
     for place, step in enumerate(document["steps"], 1):
         table.add_row(
             Text(f"{place}"),
@@ -131,7 +132,7 @@ def _right(cell: str, width: int) -> str:
 
 
 def _layers(document: JsonObject) -> Table:
-    table = _grid("…layer", "…operator", ">weights", ">zeros", ">distinct", ">bits", ">SQNR")
+    table = _grid("…layer", "<operator", ">weights", ">zeros", ">distinct", ">bits", ">SQNR")
     for layer in document["layers"][:MOST_LAYERS]:
         cells = (
             fmt.printable(layer["name"]),

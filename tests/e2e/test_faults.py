@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,16 +33,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(report_of(home / "out")["artifact"]["sha256"])
 
 
-def wait_for(process: subprocess.Popen[str], line: str) -> str:
-    """Read stderr up to the line that begins so; the rest is drained in the background."""
+def wait_for(process: subprocess.Popen[str], line: str) -> None:
+    """Read stderr up to the line that begins so. What follows fits into the pipe until `communicate` reads it."""
     assert process.stderr is not None
-    read = ""
     for text in iter(process.stderr.readline, ""):
-        read += text
         if line and text.startswith(line):
-            break
-    threading.Thread(target=process.stderr.read, daemon=True).start()
-    return read
+            return
 
 
 @pytest.mark.parametrize("instant", INSTANTS, ids=lambda line: line.rstrip(":") or "start")
@@ -57,7 +52,7 @@ def test_killed_at_any_instant_the_rerun_is_as_if_nothing_had_been(
         wait_for(process, instant)
     time.sleep(delay_s)  # the instant itself is what is drawn
     process.kill()
-    process.wait()
+    process.communicate()
     out = edgesmith.home / "out"
     if out.joinpath("report.json").exists():
         assert report_of(out)["artifact"]["sha256"] == undisturbed
@@ -72,7 +67,8 @@ def test_ctrl_c_is_130_and_one_line(edgesmith: Command, tiny: Path) -> None:
     wait_for(process, "train:")
     time.sleep(1.0)  # into the training itself
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 130
+    process.communicate(timeout=60)
+    assert process.returncode == 130
     assert not edgesmith.home.joinpath("out", "report.json").exists()
 
 
@@ -88,7 +84,7 @@ def test_two_runs_in_one_folder_is_one_too_many(edgesmith: Command, tiny: Path) 
     first = edgesmith.start("run", tiny, "--out", "out")
     wait_for(first, "train:")
     second = edgesmith("run", tiny, "--out", "out")
-    first.wait(timeout=300)
+    first.communicate(timeout=300)
     assert (second.returncode, first.returncode) == (2, 0)
     assert "Another run is at work" in second.stderr
 

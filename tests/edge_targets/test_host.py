@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from edge_targets import BenchmarkPlan, TargetError, UnusableModel, WrongInput
 from edge_targets.host import HostTarget
-from edge_targets.tflite_graph import constant, read, weight_tensors
+from edge_targets.tflite_graph import read_graph, weight_tensors
 
 QUICK = BenchmarkPlan(num_runs=50, warmup_runs=5, min_secs=0, max_secs=2)
 
 
 def by_hand(model: Path, x: NDArray[Any]) -> NDArray[Any]:
     """What the float net gives, computed with numpy alone: (n, 3) of (n, 8, 8, 1)."""
-    graph = read(model)
-    kernels = {operator.name: constant(tensor) for operator, tensor in weight_tensors(graph)}
+    graph = read_graph(model)
+    kernels = {operator.name: tensor.values() for operator, tensor in weight_tensors(graph)}
     views: Any = np.lib.stride_tricks.sliding_window_view
     windows = views(x[..., 0], (3, 3), axis=(1, 2))
     features = np.maximum(np.einsum("nijkl,okl->nijo", windows, kernels["conv"][..., 0]), 0)

@@ -1,4 +1,4 @@
-"""Writes the two small models beside this file: one tiny convolutional net as float32 and as int8.
+"""Writes the small models beside this file: a convolutional net as float32 and as int8, and a recurrent one.
 
 python tests/edge_targets/data/make.py
 """
@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline._tf import fix_seed, keras
+from pipeline._tf import fix_seed, keras, tf
 from pipeline.convert import to_float32, to_int8
 from pipeline.draft import Draft
 
+FOLDER = Path(__file__).parent
 
-def main() -> None:
-    """Build, convert, write."""
+
+def make_conv() -> None:
+    """The convolutional pair."""
     fix_seed(1)
     layers = keras.layers
     model = keras.Sequential(
@@ -28,11 +30,20 @@ def main() -> None:
         name="tiny",
     )
     draft = Draft.of(model)
-    folder = Path(__file__).parent
-    folder.joinpath("tiny_float32.tflite").write_bytes(to_float32(draft))
+    FOLDER.joinpath("tiny_float32.tflite").write_bytes(to_float32(draft))
     images = np.random.default_rng(0).random((20, 8, 8, 1), np.float32)
-    folder.joinpath("tiny_int8.tflite").write_bytes(to_int8(draft, images))
+    FOLDER.joinpath("tiny_int8.tflite").write_bytes(to_int8(draft, images))
+
+
+def make_recurrent() -> None:
+    """The recurrent one, whose state outlives a run: only conversion from Keras fuses its cell into one operator."""
+    fix_seed(1)
+    layers = keras.layers
+    kinds = [layers.InputLayer((4, 3), batch_size=1), layers.LSTM(4, name="lstm"), layers.Dense(2, name="logits")]
+    model = keras.Sequential(kinds, name="tiny")
+    FOLDER.joinpath("tiny_lstm.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
 
 
 if __name__ == "__main__":
-    main()
+    make_conv()
+    make_recurrent()

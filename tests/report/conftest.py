@@ -6,6 +6,8 @@ import dataclasses
 import math
 from typing import Any
 
+import pytest
+
 from pipeline.artifact import TensorSpec
 from pipeline.check import Check, Layer
 from pipeline.draft import Step
@@ -166,8 +168,13 @@ def measurement(model: str, median_us: float, **changed: Any) -> dict[str, Any]:
     }
 
 
+@pytest.fixture
 def report() -> Report:
     """The sample, the same each time."""
+    return sample()
+
+
+def sample() -> Report:
     return Report(
         recipe="mnist_demo",
         recipe_text=RECIPE,
