@@ -97,7 +97,7 @@ def test_goes_to_int8_and_still_says_what_the_float_model_says(name: str, draw_w
     assert operators == set(SMALL[name][3].split())
     assert dtypes <= {"int8", "int32"}
     assert outputs.shape == expected.shape
-    # The MobileNets, deep and of random weights, have the least: 0.92. Outputs that have nothing in common have about 0.
+    # The MobileNets, deep and of random weights, have the least: 0.92. Outputs with nothing in common have about 0.
     assert _likeness(outputs, expected) > 0.8
 
 
