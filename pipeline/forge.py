@@ -33,7 +33,6 @@ _NOUNS = (
     "pipeline.dataset",
     "pipeline.stage",
     "pipeline.task",
-    "pipeline.tasks.classification",
 )
 """Modules whose code shapes every stage's result."""
 
@@ -121,7 +120,7 @@ def _applied(
         kind="stage",
         stage=name,
         settings=stage.model_dump(mode="json"),
-        code=code_version(f"pipeline.stages.{name}", *_NOUNS),
+        code=code_version(f"pipeline.stages.{name}", type(data.task).__module__, *_NOUNS),
         draft=draft.sha256,
         data=data.fingerprint,
         seed=seed,
