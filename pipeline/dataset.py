@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from pipeline.augment import Augment
 from pipeline.settings import Settings
 from pipeline.task import Task
 
@@ -40,6 +42,9 @@ class Split(Protocol):
 
     def take(self, indices: NDArray[np.int64]) -> Split:
         """The examples at these places, in this order."""
+
+    def with_targets(self, y: NDArray[Any]) -> Split:
+        """The same inputs with other targets, (n, ...)."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,9 @@ class ArraySplit:
     def take(self, indices: NDArray[np.int64]) -> ArraySplit:
         return ArraySplit(self.x[indices], self.y[indices], self.divide_by)
 
+    def with_targets(self, y: NDArray[Any]) -> ArraySplit:
+        return ArraySplit(self.x, y, self.divide_by)
+
     def _indexed(self, arrange: Any, batch_size: int) -> Any:
         # Shuffling places instead of images keeps the shuffle buffer at 8 bytes an example.
         from pipeline._tf import tf
@@ -102,6 +110,9 @@ class Dataset:
         class_names: what people call the outputs, or empty.
         fingerprint: hash of the content and of all that shaped it; part of every cache key.
         origin: one line for the report.
+        augment: how training inputs are varied, or None.
+        preprocessing: what was done to a raw recording to make it an input; the device must do the same. JSON-ready.
+        notes: what people should know of it, a sentence each: files that were skipped, examples that were dropped.
     """
 
     task: Task
@@ -113,11 +124,35 @@ class Dataset:
     class_names: tuple[str, ...]
     fingerprint: str
     origin: str
+    augment: Augment | None = None
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def training_batches(self, batch_size: int, seed: int) -> Any:
+        """The training split as a `tf.data.Dataset` of (x, what the model is trained towards), shuffled and varied."""
+        batches = self.train.shuffled(batch_size, seed)
+        if self.augment is not None:
+            batches = self.augment.over(batches, self.input_shape, seed)
+        return self._towards(batches)
+
+    def validation_batches(self, batch_size: int) -> Any:
+        """The validation split in order, never varied, as a `tf.data.Dataset` of (x, training target)."""
+        return self._towards(self.validation.ordered(batch_size))
+
+    def _towards(self, batches: Any) -> Any:
+        return batches.map(lambda x, y: (x, self.task.training_target(x, y)))
 
     def describe(self) -> dict[str, Any]:
         """The data's facts for the report."""
         sizes = {"train": self.train.size, "validation": self.validation.size, "test": self.test.size}
-        return {"origin": self.origin, "splits": sizes, "fingerprint": self.fingerprint}
+        return {
+            "origin": self.origin,
+            "splits": sizes,
+            "fingerprint": self.fingerprint,
+            "class_names": list(self.class_names),
+            "preprocessing": self.preprocessing,
+            "notes": list(self.notes),
+        }
 
     def calibration(self, samples: int, seed: int) -> NDArray[np.float32]:
         """Training inputs for calibration, balanced over the classes, (samples, ...) float32.
@@ -133,6 +168,8 @@ class Dataset:
 
 class DataSource(Settings, ABC):
     """A kind of data that a recipe can name: its fields are its settings; `load` reads it."""
+
+    augment: Augment | None = Field(None, description="How training inputs are varied, anew in every epoch.")
 
     @abstractmethod
     def load(self, task: Task, *, seed: int, progress: Progress) -> Dataset:

@@ -29,6 +29,7 @@ class Step:
         metrics: what it measured, name to value.
         curves: training curves, name to one value an epoch.
         promises: what the final bytes must show because of it, name to value (`min_sparsity`).
+        notes: what else people should know of it, JSON-ready (which layers went which way).
     """
 
     stage: str
@@ -37,6 +38,7 @@ class Step:
     metrics: dict[str, float] = field(default_factory=dict)
     curves: dict[str, list[float]] = field(default_factory=dict)
     promises: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

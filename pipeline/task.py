@@ -38,9 +38,27 @@ class Task(Settings, ABC):
             DataError: what is wrong with which split, and how to mend it.
         """
 
+    def keep_for_training(self, y: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which examples training may see, (n,); all of them unless the task says otherwise.
+
+        Args:
+            y: targets of the training or validation split, as `check_targets` returned them, (n, ...).
+        """
+        import numpy as np
+
+        return np.ones(len(y), bool)
+
     @abstractmethod
     def num_outputs(self, y_train: NDArray[Any]) -> int:
         """How many numbers the model's last layer must give for these training targets."""
+
+    def output_shape(self, num_outputs: int, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of one output, without batch, that a model of this task must have."""
+        return (num_outputs,)
+
+    def training_target(self, x: Any, y: Any) -> Any:
+        """What the model is trained towards, for a batch of tensors: the targets, unless the task says otherwise."""
+        return y
 
     @abstractmethod
     def loss(self, model: Any) -> Any:
@@ -50,13 +68,25 @@ class Task(Settings, ABC):
     def keras_metrics(self) -> list[Any]:
         """Keras metrics to watch while training."""
 
+    def readout(self, x: NDArray[np.float32], outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is kept of a batch of outputs to score it: the outputs themselves, unless the task says otherwise.
+
+        Args:
+            x: the inputs, (b, ...).
+            outputs: what the model gave for them, dequantized, (b, ...).
+
+        Returns:
+            One row an example, (b, ...).
+        """
+        return outputs
+
     @abstractmethod
     def score(self, y: NDArray[Any], outputs: NDArray[np.float32]) -> float:
         """The headline figure, higher is better.
 
         Args:
             y: true targets, (n, ...).
-            outputs: what the model gave, dequantized, (n, outputs).
+            outputs: what `readout` kept of the model's answers, (n, ...). So it is in the methods below.
         """
 
     @abstractmethod

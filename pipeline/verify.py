@@ -38,7 +38,7 @@ class Score:
     Attributes:
         value: the task's metric.
         details: its other figures.
-        outputs: what the model gave, dequantized, (n, ...).
+        outputs: what the task's `readout` kept of what the model gave, dequantized, (n, ...).
     """
 
     value: float
@@ -84,7 +84,7 @@ def prove(
 def score(artifact: Artifact, data: Dataset, advance: Callable[[int], None]) -> Score:
     """Run a `.tflite` over the test split in the interpreter of this machine, and score what it gives."""
     raw = _interpreter().evaluate(artifact.path, _stored(data.test, artifact.inputs[0], advance))
-    found = dequantize(raw, artifact.outputs[0])
+    found = _readout(dequantize(raw, artifact.outputs[0]), data)
     y = data.test.targets()
     return Score(data.task.score(y, found), data.task.details(y, found), found)
 
@@ -199,6 +199,15 @@ def _layer(operator: Operator, tensor: Tensor) -> Layer:
         distinct=len(np.unique(stored)),
         bits=tensor.bits,
     )
+
+
+def _readout(outputs: NDArray[np.float32], data: Dataset) -> NDArray[np.float32]:
+    """What the task keeps of every output, batch by batch, (n, ...)."""
+    kept, done = [], 0
+    for x, _ in data.test.batches(BATCH):
+        kept.append(data.task.readout(x, outputs[done : done + len(x)]))
+        done += len(x)
+    return np.concatenate(kept)
 
 
 def _zero_points(tensor: Tensor) -> NDArray[Any]:

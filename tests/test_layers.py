@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 NOUNS = set(
-    "_tf artifact check dataset draft errors plugins progress settings stage storage task".split()  # noqa: SIM905
+    "_tf artifact augment check dataset draft errors plugins progress settings stage storage task".split()  # noqa: SIM905
 )
 ROOMS = {"recipe", "stages", "data", "tasks", "convert", "verify", "report", "cache", "ota", "workplace"}
 PRIVATE = {"_recipe_mistakes": "recipe", "_recipe_written": "recipe", "_yaml": "recipe"}

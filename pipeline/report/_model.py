@@ -58,6 +58,7 @@ class StepRecord:
             "metrics": step.metrics,
             "curves": step.curves,
             "promises": step.promises,
+            "notes": step.notes,
         }
 
 

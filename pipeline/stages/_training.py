@@ -84,8 +84,8 @@ def fit(
     model.compile(_optimizer(settings, data), data.task.loss(model), data.task.keras_metrics())
     with progress.bar(stage, settings.total_steps(data)) as bar:
         history = model.fit(
-            data.train.shuffled(settings.batch_size, seed),
-            validation_data=data.validation.ordered(max(settings.batch_size, 256)),
+            data.training_batches(settings.batch_size, seed),
+            validation_data=data.validation_batches(max(settings.batch_size, 256)),
             epochs=settings.epochs,
             callbacks=[_watch(stage, bar, progress), *_optional(settings, stage, progress), *callbacks],
             verbose=0,
