@@ -1,0 +1,1 @@
+"""What runs in child processes: code that users bring, and readers of files that nobody vouches for."""
