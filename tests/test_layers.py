@@ -10,11 +10,23 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-NOUNS = set(
-    """_children _tf artifact augment check dataset draft errors plugins process progress quantize_configs settings stage
-    storage task user_code""".split()
-)
-ROOMS = set("recipe intake stages data tasks convert verify report cache ota workplace".split())  # noqa: SIM905
+NOUNS = {
+    *(
+        "_children",
+        "_tf",
+        "artifact",
+        "augment",
+        "check",
+        "dataset",
+        "draft",
+        "errors",
+        "plugins",
+        "process",
+        "progress",
+    ),
+    *("quantize_configs", "settings", "stage", "storage", "task", "user_code"),
+}
+ROOMS = {"recipe", "intake", "stages", "data", "tasks", "convert", "verify", "report", "cache", "ota", "workplace"}
 PRIVATE = {"_recipe_mistakes": "recipe", "_recipe_written": "recipe", "_yaml": "recipe", "_intake": "intake"}
 ABOVE = {"forge": ROOMS, "flow": ROOMS | {"forge"}, "cli": ROOMS | {"flow", "console"}, "console": set[str]()}
 HEAVY = {"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"}
