@@ -33,7 +33,7 @@ from pipeline._recipe_mistakes import Place, mistake, recipe_error, shown
 from pipeline._recipe_written import PLUGIN_AT, WrittenRecipe
 from pipeline.dataset import DataSource
 from pipeline.errors import RecipeError, UsageError
-from pipeline.settings import BenchmarkSettings, Budgets, ConvertSettings, Settings
+from pipeline.settings import BenchmarkSettings, Budgets, ConvertSettings, ModelFile, Settings
 from pipeline.stage import Stage
 from pipeline.task import Task
 
@@ -42,10 +42,15 @@ _BASES: dict[str, type[Settings]] = {"pipeline.stages": Stage, "pipeline.data": 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model of the zoo and the options of its `build`."""
+    """A model of the zoo and the options of its `build`; or `file`, a model that the user brings."""
 
     name: str
     settings: Settings
+
+    @property
+    def file(self) -> ModelFile | None:
+        """The user's own model, or None where it is one of the zoo."""
+        return self.settings if isinstance(self.settings, ModelFile) else None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -65,7 +70,8 @@ def settings_class(package: str, name: str) -> type[Settings]:
         UsageError: there is no such plugin.
     """
     if package == "models":
-        return _options_class(plugins.module(package, name))
+        own = name == _FILE or _names_a_file(name)
+        return ModelFile if own else _options_class(plugins.module(package, name))
     return plugins.plugin_class(package, name, _BASES[package])
 
 
@@ -92,23 +98,38 @@ class _Plugin:
         return core_schema.with_info_plain_validator_function(self._read, serialization=written)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        classes = {name: settings_class(self.package, name) for name in plugins.names(self.package)}
+        own = [_FILE] if self.package == "models" else []
+        classes = {name: settings_class(self.package, name) for name in [*plugins.names(self.package), *own]}
         bare = [name for name, cls in classes.items() if not any(f.is_required() for f in cls.model_fields.values())]
         forms = [
             _named_form(name, handler(cls.__pydantic_core_schema__), name in bare) for name, cls in classes.items()
         ]
-        return {"anyOf": [{"enum": bare}, *forms]}
+        paths = [{"type": "string", "pattern": _FILE_PATTERN}] if own else []
+        return {"anyOf": [{"enum": bare}, *paths, *forms]}
 
     def _read(self, value: Any, info: ValidationInfo) -> Settings | ModelSpec:
         if isinstance(value, (Settings, ModelSpec)):
             return value
         name, settings = _name_and_settings(value)
+        if self.package == "models" and _names_a_file(name):
+            name, settings = _FILE, {"path": name, **settings}
         try:
             cls = settings_class(self.package, name)
         except UsageError as error:
             raise _refusal(error.what, error.expected, error.mend) from None
         chosen = _with_full_paths(cls.model_validate_json(json.dumps(settings)), (info.context or {}).get("folder"))
         return ModelSpec(name, chosen) if self.package == "models" else chosen
+
+
+_FILE = "file"
+"""What a model is called that is not the zoo's."""
+
+_FILE_PATTERN = r"[./]"
+
+
+def _names_a_file(name: str) -> bool:
+    """Whether a model's name is the path of one: the zoo's names have neither dots nor slashes."""
+    return re.search(_FILE_PATTERN, name) is not None
 
 
 def _named_form(name: str, settings: JsonSchemaValue, may_be_empty: bool) -> JsonSchemaValue:
@@ -143,8 +164,9 @@ def _is_path(hint: Any) -> bool:
 
 
 def _written(value: Settings | ModelSpec) -> dict[str, Any]:
-    settings = value.settings if isinstance(value, ModelSpec) else value
-    return {type(settings).__module__.rsplit(".", 1)[-1]: settings.model_dump(mode="json")}
+    if isinstance(value, ModelSpec):
+        return {value.name: value.settings.model_dump(mode="json")}
+    return {type(value).__module__.rsplit(".", 1)[-1]: value.model_dump(mode="json")}
 
 
 def _refusal(what: str, expected: str = "", mend: str = "") -> PydanticCustomError:

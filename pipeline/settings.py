@@ -3,7 +3,8 @@ to the run itself and not to a plugin."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -18,6 +19,19 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ModelFile(Settings):
+    """A model that is not the zoo's. `model: mine.keras` is short for `model: {file: {path: mine.keras}}`."""
+
+    path: Path = Field(
+        description="A .keras file of Keras 3 or Keras 2, an .h5 file, a SavedModel folder, or `builder.py:function`: "
+        "a function that returns a Keras model; it is told input_shape and num_classes where it has these parameters."
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="What the function is called with, by keyword.")
+    custom_objects: Path | None = Field(
+        None, description="A python file with the layer classes of the model that are not Keras' own."
+    )
 
 
 class ConvertSettings(Settings):

@@ -30,6 +30,7 @@ BAD = {
     "unknown_stage": TINY_RECIPE.replace("- qat", "- qad"),
     "unknown_model": TINY_RECIPE.replace("lenet5", "lenet6"),
     "unknown_option": TINY_RECIPE.replace("model: lenet5", "model: {lenet5: {varient: caffe}}"),
+    "unknown_model_file_setting": TINY_RECIPE.replace("model: lenet5", "model: {mine.keras: {custom_object: a.py}}"),
     "unknown_target": TINY_RECIPE + "targets: [hots]\n",
     "sparsity_too_high": TINY_RECIPE.replace("sparsity: 0.5", "sparsity: 1.5"),
     "text_for_a_number": TINY_RECIPE.replace("sparsity: 0.5", "sparsity: 'half'"),
@@ -72,6 +73,35 @@ def test_what_is_no_text_of_a_page_is_refused(content: bytes, said: str, tmp_pat
     path.write_bytes(content)
     with pytest.raises(RecipeError, match=said):
         load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        ("mine.keras", "mine.keras"),
+        ("builder.py:build", "builder.py:build"),
+        ("./saved", "saved"),
+        ("{file: {path: saved}}", "saved"),
+        ("{builder.py:build: {options: {width: 8}, custom_objects: layers.py}}", "builder.py:build"),
+    ],
+)
+def test_a_model_of_ones_own_is_named_by_its_path(written: str, path: str, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(TINY_RECIPE.replace("model: lenet5", f"model: {written}"))
+    loaded = load_recipe(recipe)
+    assert loaded.model.file is not None
+    assert loaded.model.file.path == tmp_path / path
+    recipe.write_text(loaded.resolved_yaml())
+    assert load_recipe(recipe).model == loaded.model
+    jsonschema.validate(yaml.safe_load(TINY_RECIPE.replace("model: lenet5", f"model: {written}")), recipe_schema())
+
+
+def test_the_command_line_reaches_into_a_model_of_ones_own(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(TINY_RECIPE.replace("model: lenet5", "model: mine.keras"))
+    file = load_recipe(recipe, ["model.custom_objects=layers.py"]).model.file
+    assert file is not None
+    assert file.custom_objects == tmp_path / "layers.py"
 
 
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
