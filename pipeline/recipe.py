@@ -104,8 +104,7 @@ class _Plugin:
         forms = [
             _named_form(name, handler(cls.__pydantic_core_schema__), name in bare) for name, cls in classes.items()
         ]
-        paths = [{"type": "string", "pattern": _FILE_PATTERN}] if own else []
-        return {"anyOf": [{"enum": bare}, *paths, *forms]}
+        return {"anyOf": [{"enum": bare}, *(_PATH_FORMS if own else []), *forms]}
 
     def _read(self, value: Any, info: ValidationInfo) -> Settings | ModelSpec:
         if isinstance(value, (Settings, ModelSpec)):
@@ -125,6 +124,12 @@ _FILE = "file"
 """What a model is called that is not the zoo's."""
 
 _FILE_PATTERN = r"[./]"
+
+_PATH_FORMS: list[JsonSchemaValue] = [
+    {"type": "string", "pattern": _FILE_PATTERN},
+    {"type": "object", "patternProperties": {_FILE_PATTERN: {"type": "object"}}, "additionalProperties": False},
+]
+"""How a recipe may write `file` by its path alone, or by the path with more settings."""
 
 
 def _names_a_file(name: str) -> bool:
