@@ -147,6 +147,7 @@ class Dataset:
         sizes = {"train": self.train.size, "validation": self.validation.size, "test": self.test.size}
         return {
             "origin": self.origin,
+            "task": {self.task.task_name(): self.task.model_dump(mode="json")},
             "splits": sizes,
             "fingerprint": self.fingerprint,
             "class_names": list(self.class_names),

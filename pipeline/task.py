@@ -25,6 +25,11 @@ class Task(Settings, ABC):
     unit: ClassVar[str] = ""
     output_error_meaning: ClassVar[str]
 
+    @classmethod
+    def task_name(cls) -> str:
+        """The name in recipes: the file's."""
+        return cls.__module__.rsplit(".", 1)[-1]
+
     @abstractmethod
     def check_targets(self, y: NDArray[Any], split: str, num_outputs: int | None = None) -> NDArray[Any]:
         """Refuse targets that cannot be trained on; return them in the type that training takes.

@@ -1,4 +1,4 @@
-"""Both files of a report."""
+"""The files of a report."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from pathlib import Path
 
 from pipeline.report._html import html_page
 from pipeline.report._json import write_json
+from pipeline.report._manifest import manifest
 from pipeline.report._model import Report
 from pipeline.storage import atomic_write_text
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write `report.html`, then `report.json`: where the JSON lies, the report is complete.
+    """Write `report.html`, `manifest.json`, and then `report.json`: where the JSON lies, the report is complete.
 
     Args:
         report: the run.
@@ -24,4 +25,5 @@ def write_report(report: Report, folder: Path) -> None:
     # The page is drawn before anything is written: a fault while drawing leaves the folder as it was.
     page = html_page(document)
     atomic_write_text(folder / "report.html", page)
+    write_json(manifest(document), folder / "manifest.json")
     write_json(document, folder / "report.json")
