@@ -33,10 +33,12 @@ setup(
         "jinja2>=3.1",
         "scikit-learn>=1.5",
         "scipy>=1.11",
+        "pillow>=11",
         "vl-convert-python>=1.7",
         "tensorboard>=2.18",
     ],
     extras_require={
+        "tfds": ["tensorflow-datasets>=4.9.7"],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.6",

@@ -155,6 +155,34 @@ def require_classes(names: Sequence[str], where: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def cut_test(examples: Examples, fraction: float) -> tuple[Examples, Examples]:
+    """Cut a test split where the data has none: (the rest, test).
+
+    Whole groups, or the same share of each class. The content decides, never the seed: runs with other seeds are
+    measured on the same examples, and copies come to lie together.
+
+    Args:
+        examples: all there are.
+        fraction: share of the groups, or of each class.
+    """
+    if examples.groups:
+        names = sorted(set(examples.groups), key=lambda name: hashlib.sha256(name.encode()).digest())
+        held = np.isin(np.asarray(examples.groups), names[: max(1, round(len(names) * fraction))])
+    else:
+        held = np.zeros(examples.split.size, bool)
+        for places in _of_each_class(examples.split.targets()):
+            by_content = sorted(places, key=lambda place: examples.digests[place])
+            held[by_content[: max(1, round(len(places) * fraction))]] = True
+    return examples.take(np.flatnonzero(~held)), examples.take(np.flatnonzero(held))
+
+
+def _of_each_class(y: NDArray[Any]) -> list[NDArray[np.int64]]:
+    """The places of each class; all places together where targets are no classes."""
+    if y.ndim != 1 or y.dtype.kind not in "iu":
+        return [np.arange(len(y))]
+    return [np.flatnonzero(y == label) for label in np.unique(y)]
+
+
 def _checked(part: Examples, task: Task, name: str, num_outputs: int | None) -> tuple[Examples, int]:
     if part.split.size == 0:
         raise DataError(f"The {name} split is empty.", expected="at least one example")

@@ -33,6 +33,7 @@ class SpooledSplit:
         places: which of the stored examples this split holds, in its order, (n,).
         y: its targets, (n, ...).
         divide_by: what inputs are divided by on their way out.
+        subtract: what is subtracted from them before that.
     """
 
     file: IO[bytes]
@@ -41,6 +42,7 @@ class SpooledSplit:
     places: NDArray[np.int64]
     y: NDArray[Any]
     divide_by: float = 1.0
+    subtract: float = 0.0
 
     @property
     def size(self) -> int:
@@ -70,7 +72,9 @@ class SpooledSplit:
         """Inputs at these places of the split, (b, *shape) float32."""
         # Opened anew for every batch: pages of a mapping that stays would count as ours for good.
         stored = np.memmap(self.file, self.dtype, "r", shape=(self._stored(), *self.shape))
-        read: NDArray[np.float32] = stored[self.places[indices]].astype(np.float32) / np.float32(self.divide_by)
+        read: NDArray[np.float32] = stored[self.places[indices]].astype(np.float32)
+        read -= np.float32(self.subtract)
+        read /= np.float32(self.divide_by)
         return read
 
     def _stored(self) -> int:
