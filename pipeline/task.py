@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -70,8 +72,8 @@ class Task(Settings, ABC):
         """The Keras loss that fits this model's last layer (logits or probabilities)."""
 
     @abstractmethod
-    def keras_metrics(self) -> list[Any]:
-        """Keras metrics to watch while training."""
+    def keras_metrics(self, model: Any) -> list[Any]:
+        """Keras metrics to watch while training, fit for this model's last layer."""
 
     def readout(self, x: NDArray[np.float32], outputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """What is kept of a batch of outputs to score it: the outputs themselves, unless the task says otherwise.
@@ -92,11 +94,36 @@ class Task(Settings, ABC):
         Args:
             y: true targets, (n, ...).
             outputs: what `readout` kept of the model's answers, (n, ...). So it is in the methods below.
+
+        Returns:
+            NaN where these targets leave it undefined; the report says null, and no budget on it is kept.
+
+        Raises:
+            ModelError: an output is no finite number.
         """
 
     @abstractmethod
     def details(self, y: NDArray[Any], outputs: NDArray[np.float32]) -> dict[str, Any]:
-        """Every other figure of this task, as JSON-ready values."""
+        """Every other figure of this task, as JSON-ready values; None for one that these targets leave undefined.
+
+        The most telling ones come first: the terminal shows three. A `notes` among them is a list of sentences.
+        The report draws `confusion_matrix`, `roc`, `scatter`, `errors` and every list of mappings (docs/schemas).
+        """
+
+    def operating_point(
+        self, held_out: Callable[[], NDArray[np.float32]], y: NDArray[Any], outputs: NDArray[np.float32]
+    ) -> dict[str, Any]:
+        """What the device must know beside the model, and where it leads on the test split; nothing unless the task
+        says otherwise.
+
+        Args:
+            held_out: gives what `readout` keeps of the validation split. It runs the model, so call it only if needed.
+            y, outputs: of the test split, as for `score`. They judge the choice and must not shape it.
+
+        Returns:
+            More `details`.
+        """
+        return {}
 
     @abstractmethod
     def agreement(self, reference: NDArray[np.float32], outputs: NDArray[np.float32]) -> float:

@@ -83,10 +83,14 @@ def prove(
 
 def score(artifact: Artifact, data: Dataset, advance: Callable[[int], None]) -> Score:
     """Run a `.tflite` over the test split in the interpreter of this machine, and score what it gives."""
-    raw = _interpreter().evaluate(artifact.path, _stored(data.test, artifact.inputs[0], advance))
-    found = _readout(dequantize(raw, artifact.outputs[0]), data)
-    y = data.test.targets()
-    return Score(data.task.score(y, found), data.task.details(y, found), found)
+    task, y = data.task, data.test.targets()
+    found = _readout(artifact, data.test, task, advance)
+    value, details = task.score(y, found), task.details(y, found)
+
+    def held_out() -> NDArray[np.float32]:
+        return _readout(artifact, data.validation, task, lambda _: None)
+
+    return Score(value, {**details, **task.operating_point(held_out, y, found)}, found)
 
 
 def measure(
@@ -201,11 +205,13 @@ def _layer(operator: Operator, tensor: Tensor) -> Layer:
     )
 
 
-def _readout(outputs: NDArray[np.float32], data: Dataset) -> NDArray[np.float32]:
-    """What the task keeps of every output, batch by batch, (n, ...)."""
+def _readout(artifact: Artifact, split: Split, task: Task, advance: Callable[[int], None]) -> NDArray[np.float32]:
+    """What the task keeps of every output that the model gives for a split, batch by batch, (n, ...)."""
+    raw = _interpreter().evaluate(artifact.path, _stored(split, artifact.inputs[0], advance))
+    outputs = dequantize(raw, artifact.outputs[0])
     kept, done = [], 0
-    for x, _ in data.test.batches(BATCH):
-        kept.append(data.task.readout(x, outputs[done : done + len(x)]))
+    for x, _ in split.batches(BATCH):
+        kept.append(task.readout(x, outputs[done : done + len(x)]))
         done += len(x)
     return np.concatenate(kept)
 

@@ -81,7 +81,7 @@ def fit(
     Raises:
         Diverged: the loss is no finite number any more; training stops in that batch.
     """
-    model.compile(_optimizer(settings, data), data.task.loss(model), data.task.keras_metrics())
+    model.compile(_optimizer(settings, data), data.task.loss(model), data.task.keras_metrics(model))
     with progress.bar(stage, settings.total_steps(data)) as bar:
         history = model.fit(
             data.training_batches(settings.batch_size, seed),
