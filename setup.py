@@ -38,7 +38,8 @@ setup(
         "tensorboard>=2.18",
     ],
     extras_require={
-        "tfds": ["tensorflow-datasets>=4.9.7"],
+        # tensorflow-datasets imports importlib_resources, and does not ask for it.
+        "tfds": ["tensorflow-datasets>=4.9.7", "importlib-resources"],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.6",

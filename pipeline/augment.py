@@ -48,7 +48,7 @@ class Augment(Settings):
             return x, y
 
         # Layers keep the state of their random numbers, so batches pass one by one: each run draws the same.
-        return batches.map(vary, deterministic=True)
+        return batches.map(vary)
 
     def _layers(self, input_shape: tuple[int, ...]) -> list[Callable[[int], Any]]:
         from pipeline._tf import keras

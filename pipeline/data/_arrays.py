@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.data._assemble import Examples, Parts, SplitSource
-from pipeline.data._spool import digest_of
+from pipeline.data._spool import digest_of, is_finite
 from pipeline.dataset import ArraySplit, Dataset
 from pipeline.errors import DataError
 from pipeline.task import Task
 
 Array = NDArray[Any]
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -35,46 +36,78 @@ class ArraySource(SplitSource):
     add_channel: bool = Field(False, description="Append a channel axis: (28, 28) images become (28, 28, 1).")
 
     def assemble(self, raw: RawArrays, task: Task, *, seed: int, origin: str) -> Dataset:
-        """Check the arrays and make a Dataset of them.
+        """Check arrays that lie in memory and make a Dataset of them.
 
         Raises:
             DataError: what is wrong with which array.
         """
         train = self._examples(raw.x_train, raw.y_train, "training")
         test = self._examples(raw.x_test, raw.y_test, "test")
-        shapes = [self._shape(x) for x in (raw.x_train, raw.x_test)]
-        if shapes[0] != shapes[1]:
+        return self.assembled(train, test, (raw.x_train.shape, raw.x_test.shape), task, seed=seed, origin=origin)
+
+    def assembled(
+        self, train: Examples, test: Examples, shapes: tuple[Shape, Shape], task: Task, *, seed: int, origin: str
+    ) -> Dataset:
+        """Make a Dataset of checked examples.
+
+        Args:
+            train, test: the examples.
+            shapes: of the inputs of both as they were stored, (n, ...).
+            task: what the targets mean.
+            seed: fixes the validation split.
+            origin: one line for the report.
+
+        Raises:
+            DataError: the two do not fit each other or the task.
+        """
+        train_shape, test_shape = (self._shape(shape) for shape in shapes)
+        if train_shape != test_shape:
             raise DataError(
-                f"Training examples have shape {shapes[0]}, test examples {shapes[1]}.", expected="one shape"
+                f"Training examples have shape {train_shape}, test examples {test_shape}.", expected="one shape"
             )
         scaled = {"divide_by": self.divide_by}
-        return self.dataset(Parts(train, test, shapes[0], origin, preprocessing=scaled), task, seed=seed)
+        return self.dataset(Parts(train, test, train_shape, origin, preprocessing=scaled), task, seed=seed)
 
-    def _shape(self, x: Array) -> tuple[int, ...]:
-        return (*x.shape[1:], 1) if self.add_channel else x.shape[1:]
+    def _shape(self, stored: Shape) -> Shape:
+        """Of one example, from that of all of them, (n, ...)."""
+        return (*stored[1:], 1) if self.add_channel else stored[1:]
 
     def _examples(self, x: Array, y: Array, split: str) -> Examples:
-        if len(x) != len(y):
-            raise DataError(
-                f"The {split} split has {len(x)} inputs and {len(y)} targets.",
-                expected="as many of one as of the other",
-            )
-        if len(x) == 0:
-            raise DataError(f"The {split} split is empty.", expected="at least one example")
-        if x.dtype.kind not in "iuf":
-            raise DataError(f"The inputs of the {split} split have type {x.dtype}.", expected="integers or floats")
-        _check_finite(x, split)
+        check_inputs(x.shape, x.dtype, len(y), split)
+        check_finite(x, split)
         shaped = x[..., np.newaxis] if self.add_channel else x
         return Examples(ArraySplit(shaped, y, self.divide_by), tuple(digest_of(each) for each in x))
 
 
-def _check_finite(x: Array, split: str) -> None:
-    if x.dtype.kind != "f":
-        return
-    bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
+def check_inputs(shape: Shape, dtype: np.dtype[Any], targets: int, split: str) -> None:
+    """Refuse inputs that cannot be examples.
+
+    Args:
+        shape: of all inputs, (n, ...).
+        dtype: their type.
+        targets: how many targets there are.
+        split: named in the message.
+
+    Raises:
+        DataError: what is wrong.
+    """
+    if shape[0] != targets:
+        raise DataError(
+            f"The {split} split has {shape[0]} inputs and {targets} targets.",
+            expected="as many of one as of the other",
+        )
+    if shape[0] == 0 or 0 in shape:
+        raise DataError(f"The {split} split is empty: its inputs have shape {shape}.", expected="at least one example")
+    if dtype.kind not in "iuf":
+        raise DataError(f"The inputs of the {split} split have type {dtype}.", expected="integers or floats")
+
+
+def check_finite(x: Array, split: str, first: int = 0) -> None:
+    """Refuse inputs (n, ...) that hold NaN or infinite numbers; `first` is the number of the first of them."""
+    bad = np.flatnonzero(~is_finite(x))
     if len(bad):
         raise DataError(
-            f"{len(bad)} inputs of the {split} split hold NaN or infinite numbers; the first is number {bad[0]}.",
+            f"Inputs of the {split} split hold NaN or infinite numbers; the first is number {first + bad[0]}.",
             expected="finite numbers",
             mend="drop or repair these examples",
         )

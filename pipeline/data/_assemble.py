@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,13 @@ class Parts:
 
 
 class SplitSource(DataSource):
-    """What can be set for every source: how the splits are kept apart."""
+    """What can be set for every source: how the splits are kept apart.
+
+    Class attributes:
+        places: settings that only say where the data lies. What it is decides on what the cache may use again.
+    """
+
+    places: ClassVar[frozenset[str]] = frozenset(("path",))
 
     validation_fraction: float = Field(
         0.1, gt=0, lt=1, description="Share of the training examples that is held out for choices."
@@ -130,8 +136,7 @@ class SplitSource(DataSource):
         return train, validation, notes
 
     def _fingerprint(self, parts: Parts, task: Task, seed: int) -> str:
-        # Where the data lies does not count, only what it is.
-        settings = self.model_dump_json(exclude={"path"}) + task.model_dump_json()
+        settings = self.model_dump_json(exclude=set(self.places)) + task.model_dump_json()
         digest = hashlib.sha256(f"{type(self).__module__} {settings} {type(task).__module__} {seed}".encode())
         for part in (parts.train, parts.validation, parts.test):
             if part is not None:

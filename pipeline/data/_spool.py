@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import mmap
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +25,45 @@ def digest_of(x: NDArray[Any]) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(x).data, digest_size=DIGEST_BYTES).digest()
 
 
+def is_finite(x: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of the rows of `x` (n, ...) hold finite numbers only, (n,)."""
+    if x.dtype.kind != "f":
+        return np.ones(len(x), bool)
+    finite: NDArray[np.bool_] = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    return finite
+
+
+class _Store:
+    """An open file without a name: nothing is left behind, however the process ends. Closed with its last user."""
+
+    def __init__(self) -> None:
+        with _told_as_storage_error(), tempfile.TemporaryFile(prefix="edgesmith-spool-") as file:
+            self._descriptor = os.dup(file.fileno())
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):
+            os.close(self._descriptor)
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Write rows behind those that are there."""
+        left = rows.data.cast("B")
+        with _told_as_storage_error():
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+
+    def rows(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        """All rows, (n, *shape), read from the disk as they are touched."""
+        # Mapped anew for every batch: pages of a mapping that stays would count as ours for good.
+        mapped = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(mapped, dtype).reshape(-1, *shape)
+
+
 @dataclass(frozen=True)
 class SpooledSplit:
     """A split whose inputs lie in a file; only the batch that is read is in memory.
 
     Attributes:
-        file: the stored inputs, one after another; it has no name any more and goes when the last split is closed.
+        store: the stored inputs, one after another.
         dtype: of a stored number.
         shape: of one stored example.
         places: which of the stored examples this split holds, in its order, (n,).
@@ -36,7 +72,7 @@ class SpooledSplit:
         subtract: what is subtracted from them before that.
     """
 
-    file: IO[bytes]
+    store: _Store
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     places: NDArray[np.int64]
@@ -54,7 +90,10 @@ class SpooledSplit:
     def batches(self, batch_size: int) -> Iterator[Batch]:
         for start in range(0, self.size, batch_size):
             part = np.arange(start, min(start + batch_size, self.size))
-            yield self._read(part), self.y[part]
+            x = self._stored(part).astype(np.float32)
+            x -= np.float32(self.subtract)
+            x /= np.float32(self.divide_by)
+            yield x, self.y[part]
 
     def shuffled(self, batch_size: int, seed: int) -> Any:
         return self._indexed(lambda order: order.shuffle(self.size, seed=seed), batch_size)
@@ -68,26 +107,21 @@ class SpooledSplit:
     def with_targets(self, y: NDArray[Any]) -> SpooledSplit:
         return replace(self, y=y)
 
-    def _read(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Inputs at these places of the split, (b, *shape) float32."""
-        # Opened anew for every batch: pages of a mapping that stays would count as ours for good.
-        stored = np.memmap(self.file, self.dtype, "r", shape=(self._stored(), *self.shape))
-        read: NDArray[np.float32] = stored[self.places[indices]].astype(np.float32)
-        read -= np.float32(self.subtract)
-        read /= np.float32(self.divide_by)
-        return read
-
-    def _stored(self) -> int:
-        return int(self.places.max()) + 1
+    def _stored(self, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """Inputs at these places of the split as they are stored, (b, *shape)."""
+        stored: NDArray[Any] = self.store.rows(self.dtype, self.shape)[self.places[indices]]
+        return stored
 
     def _indexed(self, arrange: Any, batch_size: int) -> Any:
         from pipeline._tf import tf
 
-        y = tf.constant(self.y)
+        y, subtract, divide_by = tf.constant(self.y), np.float32(self.subtract), np.float32(self.divide_by)
 
         def gather(places: Any) -> Any:
-            x = tf.numpy_function(self._read, [places], tf.float32)
-            return tf.ensure_shape(x, (None, *self.shape)), tf.gather(y, places)
+            # Only the reading holds up Python; the arithmetic is TensorFlow's.
+            x = tf.numpy_function(self._stored, [places], self.dtype)
+            x = (tf.cast(tf.ensure_shape(x, (None, *self.shape)), tf.float32) - subtract) / divide_by
+            return x, tf.gather(y, places)
 
         order = arrange(tf.data.Dataset.range(self.size)).batch(batch_size)
         return order.map(gather, num_parallel_calls=2, deterministic=True).prefetch(2)
@@ -111,8 +145,7 @@ class Spool:
     groups: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        # It has no name in the file system: nothing is left behind, however the process ends.
-        self._file = tempfile.TemporaryFile(prefix="edgesmith-spool-")  # noqa: SIM115 - lives as long as the splits
+        self._store = _Store()
 
     def add(self, x: NDArray[Any], y: Any, *, group: str = "", source: str) -> None:
         """Append one example.
@@ -127,36 +160,56 @@ class Spool:
             DataError: it has another shape, or holds numbers that are not finite.
             StorageError: the temporary folder is full.
         """
-        stored = np.ascontiguousarray(x, self.dtype)
+        # What is too large for the stored type becomes infinite, and is refused as such.
+        with np.errstate(over="ignore"):
+            stored = np.ascontiguousarray(x, self.dtype)
         if stored.shape != self.shape:
             raise DataError(f"{source} has shape {stored.shape}.", expected=f"{self.shape}, as the others have")
-        if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+        if not is_finite(stored[np.newaxis]).all():
             raise DataError(
                 f"{source} holds NaN or infinite numbers.", expected="finite numbers", mend="drop or repair it"
             )
-        try:
-            self._file.write(stored.data)
-        except OSError as error:
-            raise StorageError(
-                f"The temporary folder {tempfile.gettempdir()} cannot hold the examples: {error.strerror}.",
-                expected="room for every example as it is stored",
-                mend="set TMPDIR to a folder on a larger disk",
-            ) from error
-        self.y.append(y)
-        self.digests.append(digest_of(stored))
-        self.groups.append(group)
+        self.extend(stored[np.newaxis], [y], [group])
+
+    def extend(self, x: NDArray[Any], y: Iterable[Any], groups: Sequence[str] = ()) -> None:
+        """Append examples that have been checked already.
+
+        Args:
+            x: the inputs, (n, *shape), finite.
+            y: their n targets.
+            groups: who or what each stems from, or nothing.
+
+        Raises:
+            StorageError: the temporary folder is full.
+        """
+        stored = np.ascontiguousarray(x, self.dtype)
+        self._store.append(stored)
+        self.y.extend(y)
+        self.digests.extend(digest_of(each) for each in stored)
+        self.groups.extend(groups or [""] * len(stored))
 
     def __len__(self) -> int:
         return len(self.y)
 
     def split(self) -> SpooledSplit:
         """All examples that were added, in their order. Nothing can be added any more."""
-        self._file.flush()
         return SpooledSplit(
-            self._file,
+            self._store,
             np.dtype(self.dtype),
             self.shape,
             np.arange(len(self.y)),
             np.asarray(self.y),
             self.divide_by,
         )
+
+
+@contextlib.contextmanager
+def _told_as_storage_error() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"The temporary folder {tempfile.gettempdir()} cannot hold the examples: {error.strerror}.",
+            expected="room for every example as it is stored",
+            mend="set TMPDIR to a folder on a larger disk",
+        ) from error
