@@ -33,7 +33,17 @@ with quiet_stderr():
 tf.get_logger().setLevel("ERROR")
 logging.getLogger("absl").setLevel(logging.ERROR)
 
-__all__ = ["fix_seed", "keras", "quantize_scope", "quiet_stderr", "tf", "tfmot"]
+__all__ = ["fix_seed", "keras", "keras3", "quantize_scope", "quiet_stderr", "tf", "tfmot"]
+
+
+def keras3() -> Any:
+    """Keras 3, which only reads what others saved; another second to import. `keras` above is tf_keras, Keras 2."""
+    # The user's own settings may name a backend that is not installed, or whose tensors are not TensorFlow's.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    with quiet_stderr():
+        import keras as standalone
+
+    return standalone
 
 
 def tfmot() -> Any:
