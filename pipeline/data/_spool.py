@@ -68,8 +68,8 @@ class SpooledSplit:
         shape: of one stored example.
         places: which of the stored examples this split holds, in its order, (n,).
         y: its targets, (n, ...).
-        divide_by: what inputs are divided by on their way out.
-        subtract: what is subtracted from them before that.
+        divide_by: what inputs are divided by on their way out: a number, or one for each channel (the last axis).
+        subtract: what is subtracted from them before that, likewise.
     """
 
     store: _Store
@@ -77,8 +77,8 @@ class SpooledSplit:
     shape: tuple[int, ...]
     places: NDArray[np.int64]
     y: NDArray[Any]
-    divide_by: float = 1.0
-    subtract: float = 0.0
+    divide_by: float | NDArray[np.float32] = 1.0
+    subtract: float | NDArray[np.float32] = 0.0
 
     @property
     def size(self) -> int:
@@ -91,8 +91,8 @@ class SpooledSplit:
         for start in range(0, self.size, batch_size):
             part = np.arange(start, min(start + batch_size, self.size))
             x = self._stored(part).astype(np.float32)
-            x -= np.float32(self.subtract)
-            x /= np.float32(self.divide_by)
+            x -= np.asarray(self.subtract, np.float32)
+            x /= np.asarray(self.divide_by, np.float32)
             yield x, self.y[part]
 
     def shuffled(self, batch_size: int, seed: int) -> Any:
@@ -115,7 +115,11 @@ class SpooledSplit:
     def _indexed(self, arrange: Any, batch_size: int) -> Any:
         from pipeline._tf import tf
 
-        y, subtract, divide_by = tf.constant(self.y), np.float32(self.subtract), np.float32(self.divide_by)
+        y, subtract, divide_by = (
+            tf.constant(self.y),
+            np.asarray(self.subtract, np.float32),
+            np.asarray(self.divide_by, np.float32),
+        )
 
         def gather(places: Any) -> Any:
             # Only the reading holds up Python; the arithmetic is TensorFlow's.
