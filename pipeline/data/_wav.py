@@ -62,15 +62,20 @@ def resampled(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[n
 
 
 def _scaled(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """Samples (n,) or (n, channels) as floats; PCM from -1 to 1."""
     if samples.dtype == np.uint8:
         return (samples.astype(np.float32) - 128) / 128
     if samples.dtype.kind == "f":
-        return samples.astype(np.float32)
+        # What is too large becomes infinite, and is refused as such.
+        with np.errstate(over="ignore"):
+            return samples.astype(np.float32)
+    if samples.dtype.name not in _FULL_SCALE:
+        raise UnreadableError(f"has samples of the type {samples.dtype}, which no recorder writes")
     return (samples / _FULL_SCALE[samples.dtype.name]).astype(np.float32)
 
 
 def _mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    mean: NDArray[np.float32] = samples if samples.ndim == 1 else samples.mean(axis=1)
-    if not np.isfinite(mean).all():
+    if not np.isfinite(samples).all():
         raise UnreadableError("holds NaN or infinite samples")
-    return mean
+    mean: NDArray[np.float32] = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float64)
+    return mean.astype(np.float32, copy=False)
