@@ -50,7 +50,8 @@ def from_text(texts: NDArray[np.str_]) -> NDArray[Any]:
     kinds = {text: _kind(text) for text in np.unique(texts).tolist()}
     found = set(kinds.values())
     if "text" in found and len(found) > 1:
-        number, word = (next(text for text, kind in kinds.items() if (kind == "text") is is_text) for is_text in (0, 1))
+        word = next(text for text, kind in kinds.items() if kind == "text")
+        number = next(text for text, kind in kinds.items() if kind != "text")
         raise DataError(
             f"The labels mix numbers and words: '{number}' and '{word}'.",
             expected="numbers only, or words only",

@@ -88,7 +88,8 @@ class Windows:
         kept = np.ones(len(x), bool) if self.rule == "majority" else (labels == labels[:, :1]).all(axis=1)
         self._counts["mixed"] += int((~kept).sum())
         y = [_most_frequent(each) if self.rule == "majority" else each[0].item() for each in labels[kept]]
-        spool.extend(x[kept], y, [group] * len(y))
+        if y:
+            spool.extend(x[kept], y, [group] * len(y))
 
     def _fitting_spool(self, piece: Piece) -> Spool:
         shape = (self.length, piece.values.shape[1])

@@ -80,10 +80,11 @@ class TimeSeries(SplitSource):
 
     @model_validator(mode="after")
     def _columns_differ(self) -> Self:
-        named = [each for each in (self.label, self.subject, self.series, self.time, *(self.channels or ())) if each]
-        twice = [name for name in named if named.count(name) > 1]
-        if twice:
-            raise ValueError(f"'{twice[0]}' is named twice among label, subject, series, time and channels")
+        channels = self.channels or ()
+        others = (self.label, self.subject, self.series, self.time)
+        for name in channels:
+            if name in others or channels.count(name) > 1:
+                raise ValueError(f"channels names '{name}', which is named before as another column or as a channel")
         if self.delimiter is not None and self.delimiter in f'{self.decimal}"\r\n':
             raise ValueError(f"the delimiter cannot be {self.delimiter!r}, which has another meaning in the file")
         return self
