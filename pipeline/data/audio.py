@@ -187,7 +187,7 @@ def _normalised(parts: Parts) -> Parts:
 def _mean_and_deviation(split: Split) -> tuple[float, float]:
     """Over all numbers of all examples, in one pass; a deviation of zero becomes one."""
     count, total, squares = 0, 0.0, 0.0
-    for x, _ in split.batches(256):
+    for x, _ in split.batches(16):
         count += x.size
         total += float(x.sum(dtype=np.float64))
         squares += float(np.square(x, dtype=np.float64).sum())
