@@ -46,10 +46,14 @@ class Budgets(Settings):
     """What the final bytes must keep to; each becomes a check. A budget that is not given is not checked."""
 
     max_accuracy_drop: float | None = Field(
-        None, ge=0, le=1, description="The most of the task's metric that int8 may lose against float, as a share."
+        None,
+        ge=0,
+        le=1,
+        description="The most that int8 may lose against float of the task's metric: accuracy, mean average precision "
+        "(multi_label), R² (regression) or ROC AUC (anomaly). 0.01 is one point.",
     )
     min_accuracy: float | None = Field(
-        None, ge=0, le=1, description="The least value of the task's metric on the test split, as a share."
+        None, ge=0, le=1, description="The least value of the task's metric on the test split, from 0 to 1."
     )
     min_sparsity: float | None = Field(None, ge=0, le=1, description="The least share of weights that are zero.")
     max_size_bytes: int | None = Field(None, gt=0, description="The largest .tflite, in bytes.")

@@ -121,7 +121,7 @@ class Task(Settings, ABC):
             y, outputs: of the test split, as for `score`. They judge the choice and must not shape it.
 
         Returns:
-            More `details`.
+            More `details`, which stand before the others.
         """
         return {}
 

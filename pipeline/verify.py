@@ -90,7 +90,7 @@ def score(artifact: Artifact, data: Dataset, advance: Callable[[int], None]) -> 
     def held_out() -> NDArray[np.float32]:
         return _readout(artifact, data.validation, task, lambda _: None)
 
-    return Score(value, {**details, **task.operating_point(held_out, y, found)}, found)
+    return Score(value, {**task.operating_point(held_out, y, found), **details}, found)
 
 
 def measure(

@@ -1,66 +1,21 @@
-"""The charts of the page: Vega-Lite specifications, drawn to inline SVG that follows the page's colours.
-
-Vega-Lite knows fixed colours only, and the page has a light and a dark dress. So a chart is drawn in marker colours
-that stand for the page's CSS variables, and these take their place afterwards.
-"""
+"""The charts of every page: bars that compare float32 with int8, and the curves of training."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
-
-from markupsafe import Markup, escape
 
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
+from pipeline.report._drawing import BAND, FLOAT, INK, INT8, MUTED, TRAINING, VALIDATION, Chart, draw
 from pipeline.report._json import JsonObject
 
 BAR_WIDTH_PX, BAR_HEIGHT_PX = 320, 44
 CURVE_WIDTH_PX, CURVE_HEIGHT_PX = 420, 230
 
-INK, MUTED, GRID, BAND = "#0a0a01", "#0a0a02", "#0a0a03", "#0a0a04"
-FLOAT, INT8, TRAINING, VALIDATION = "#0a0a05", "#0a0a06", "#0a0a07", "#0a0a08"
-
-_VARIABLES = {
-    INK: "--ink",
-    MUTED: "--muted",
-    GRID: "--line",
-    BAND: "--band",
-    FLOAT: "--float",
-    INT8: "--int8",
-    TRAINING: "--training",
-    VALIDATION: "--validation",
-}
-
 _LOG_SPAN = 30
 """A loss that falls by more than this is drawn on a logarithmic scale, or its end would lie flat on the axis."""
-
-_CONFIG = {
-    "font": "sans-serif",
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": MUTED,
-        "titleColor": MUTED,
-        "gridColor": GRID,
-        "domainColor": GRID,
-        "tickColor": GRID,
-        "labelFontSize": 11,
-        "titleFontSize": 11,
-        "titleFontWeight": "normal",
-    },
-}
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A drawn chart: its heading, what it shows in words (for those who cannot see it), and the SVG."""
-
-    title: str
-    description: str
-    svg: Markup
 
 
 @dataclass(frozen=True)
@@ -145,7 +100,7 @@ def _bar_chart(title: str, bars: list[_Bar]) -> Chart | None:
     if not bars or min(bar.value for bar in bars) < 0:
         return None
     description = "; ".join(f"{bar.label}: {bar.shown}" for bar in bars)
-    return _chart(title, description, _bar_spec(bars), (BAR_WIDTH_PX, len(bars) * BAR_HEIGHT_PX))
+    return draw(title, description, _bar_spec(bars), (BAR_WIDTH_PX, len(bars) * BAR_HEIGHT_PX))
 
 
 def _bar_spec(bars: list[_Bar]) -> JsonObject:
@@ -192,7 +147,7 @@ def _curve_chart(name: str, steps: Iterable[JsonObject]) -> Chart | None:
     points, bands = _laid_end_to_end(name, with_curve)
     if not points:
         return None
-    return _chart(
+    return draw(
         summary.title(name), _told(name, with_curve), _curve_spec(points, bands), (CURVE_WIDTH_PX, CURVE_HEIGHT_PX)
     )
 
@@ -284,33 +239,3 @@ def _y_scale(points: list[JsonObject]) -> JsonObject:
         "scale": {"type": "log", "domain": [low * 0.8, high * 1.25]},
         "axis": {"title": None, "values": powers, "format": "~g"},
     }
-
-
-def _chart(title: str, description: str, spec: Mapping[str, Any], size_px: tuple[int, int]) -> Chart:
-    import vl_convert  # takes a moment to load, and only a page needs it
-
-    whole = {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        "width": size_px[0],
-        "height": size_px[1],
-        "autosize": {"type": "fit", "contains": "padding"},
-        "padding": {"left": 1, "right": 8, "top": 4, "bottom": 2},
-        "background": None,
-        "config": _CONFIG,
-        **spec,
-    }
-    title, description = fmt.printable(title), fmt.printable(description)
-    drawn = vl_convert.vegalite_to_svg(whole, allowed_base_urls=[])
-    return Chart(title, description, _inline(drawn, f"{title}. {description}"))
-
-
-def _inline(drawn: str, words: str) -> Markup:
-    """Vega's SVG as a part of the page: in the page's colours, sized by its place, one image to a screen reader."""
-    opening, _, body = drawn.partition(">")
-    box = opening.partition('viewBox="')[2].partition('"')[0]
-    for marker, variable in _VARIABLES.items():
-        body = body.replace(f'"{marker}"', f'"var({variable})"')
-    # Vega describes each part for screen readers; here the whole is one image with one description.
-    body = re.sub(r' (?:role|aria-[a-z]+|font-family)="[^"]*"', "", body)
-    # Drawn by Vega, which escapes every text; `words` is escaped here.
-    return Markup(f'<svg viewBox="{box}" role="img" aria-label="{escape(words)}">{body}')  # noqa: S704

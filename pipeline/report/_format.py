@@ -86,13 +86,31 @@ def score_change(metric: str, before: float | None, after: float | None) -> str:
     if before is None or after is None:
         return ""
     if is_share(metric, before) and is_share(metric, after):
-        return f"{_signed((after - before) * 100, 2)} points"
-    return _signed(after - before, 4)
+        return f"{signed((after - before) * 100, 2)} points"
+    # Counts are whole.
+    return signed(after - before, 0 if isinstance(before, int) and isinstance(after, int) else 4)
 
 
-def is_share(metric: str, value: float | None) -> bool:
+def change(name: str, before: float | None, after: float | None) -> str:
+    """`−0.15` behind a figure that `score` shows, or nothing where it would show the same."""
+    if before is None or after is None or score(name, before) == score(name, after):
+        return ""
+    if is_share(name, before) and is_share(name, after):
+        return signed((after - before) * 100, 2)
+    # As many decimals as the figure that it stands behind; a figure in powers of ten has none to count.
+    shown = number(after)
+    return _minus(f"{after - before:+.1e}") if "e" in shown else signed(after - before, len(shown.partition(".")[2]))
+
+
+def signed(value: float, decimals: int) -> str:
+    """`+2`, `−0.15`, `±0.00`."""
+    text = f"{value:+.{decimals}f}"
+    return _minus("±" + text[1:] if float(text) == 0 else text)
+
+
+def is_share(metric: str, value: object) -> bool:
     """Whether a metric counts right answers out of all, so that percent is what people expect."""
-    return value is not None and 0 <= value <= 1 and any(word in metric.lower() for word in _SHARES)
+    return isinstance(value, int | float) and 0 <= value <= 1 and any(word in metric.lower() for word in _SHARES)
 
 
 def quantity(value: float | None, unit: str, digits: int = 3) -> str:
@@ -118,7 +136,7 @@ def printable(text: object) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text))
 
 
-_SHARES = ("accuracy", "precision", "recall", "f1", "agreement", "sparsity")
+_SHARES = ("accuracy", "precision", "recall", "f1", "agreement", "sparsity", "positive_rate")
 
 
 def _decimals(value: float, digits: int) -> str:
@@ -141,11 +159,6 @@ def _scaled(value: float | None, units: tuple[str, ...], digits: int) -> str:
 
 def _ratio(ratio: float) -> str:
     return f"{ratio:.1f}" if ratio < 100 else f"{ratio:,.0f}"
-
-
-def _signed(value: float, decimals: int) -> str:
-    text = f"{value:+.{decimals}f}"
-    return _minus("±" + text[1:] if float(text) == 0 else text)
 
 
 def _minus(text: str) -> str:

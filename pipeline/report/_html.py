@@ -11,12 +11,18 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.report import _charts
+from pipeline.report import _charts, _task_charts, _task_tables
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
 from pipeline.report._json import JsonObject
 
 _HERE = Path(__file__).parent
+
+MOST_IN_LINE = 12
+"""Longer lists of facts are folded: the names of 150 layers would push all else off the screen."""
+
+_SENTENCE = 60
+"""Letters from which on a fact is a sentence and wants a line of its own."""
 
 _UNTIMED = {
     "emulated": "Real software on an emulated processor: outputs mean something, latency does not.",
@@ -42,12 +48,18 @@ def html_page(document: JsonObject) -> str:
         headlines=summary.headlines(document),
         checks=summary.checks(document),
         setups=summary.setups(document),
-        details=_details(document),
+        figures=_task_tables.figures(document),
+        task_notes=_task_tables.notes(document),
+        task_charts=_task_charts.task_charts(document),
+        confusion=_task_tables.confusion(document),
+        confused=_task_tables.confused_pairs(document),
+        row_tables=_task_tables.row_tables(document),
         comparison=_charts.comparison_charts(document),
         curves=_charts.curve_charts(document),
         marks=summary.MARKS,
         timed=summary.TIMED,
         untimed=_UNTIMED,
+        most_in_line=MOST_IN_LINE,
         style=style,
         script=script,
         script_hash=_csp_hash(script),
@@ -71,9 +83,9 @@ def _environment() -> Any:
     environment.filters.update(
         figures=summary.figures,
         step_figures=summary.step_figures,
-        words=_words,
         settings=_settings,
         breakable=_breakable,
+        needs_lines=_needs_lines,
     )
     return environment
 
@@ -91,20 +103,14 @@ def _breakable(name: object) -> Markup:
     return Markup("<wbr>").join(parts)
 
 
+def _needs_lines(values: list[object]) -> bool:
+    """Whether the items of a list of facts are too large to stand in one line with commas."""
+    return any(isinstance(value, Mapping | list) or len(str(value)) > _SENTENCE for value in values)
+
+
 def _csp_hash(script: str) -> str:
     """The page allows this one script by its hash: any other, however it got in, is not run."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-
-
-def _details(document: JsonObject) -> list[tuple[str, Any, Any]]:
-    """The task's other figures, float32 beside int8; tables among them are left to the JSON."""
-    before, after = document["baseline"]["details"], document["artifact"]["details"]
-    names = [name for name in dict.fromkeys([*before, *after]) if not _nested(before.get(name) or after.get(name))]
-    return [(name.replace("_", " "), before.get(name), after.get(name)) for name in names]
-
-
-def _nested(value: object) -> bool:
-    return isinstance(value, Mapping | list)
 
 
 def _settings(values: Mapping[str, object]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
@@ -15,6 +16,12 @@ JsonObject = dict[str, Any]
 
 SCHEMA = 1
 """The version of the contract. Additions keep it; anything else must raise it."""
+
+
+_BREAK = r"\n *"
+_NUMBER = r"(?:-?[\d.]+(?:e[+-]?\d+)?|null)"
+# A line break inside a string is written \n, so what has real ones between its brackets is no part of any string.
+_NUMBERS = re.compile(rf"\[{_BREAK}({_NUMBER}(?:,{_BREAK}{_NUMBER})*){_BREAK}\]")
 
 
 def json_object(values: Mapping[str, Any]) -> JsonObject:
@@ -30,8 +37,9 @@ def json_object(values: Mapping[str, Any]) -> JsonObject:
 
 
 def json_text(document: JsonObject) -> str:
-    """A document as it stands in the file: indented, with a line end."""
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """A document as it stands in the file: indented, with a line end; a row of a matrix or a curve on one line."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return _NUMBERS.sub(lambda row: f"[{re.sub(_BREAK, ' ', row[1])}]", text) + "\n"
 
 
 def write_json(document: JsonObject, path: Path) -> None:

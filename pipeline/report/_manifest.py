@@ -29,8 +29,14 @@ def manifest(document: JsonObject) -> JsonObject:
         "inputs": artifact["inputs"],
         "outputs": artifact["outputs"],
         "class_names": data.get("class_names", []),
+        **_threshold(artifact["details"]),
         "expect": {"metric": artifact["metric"], "value": artifact["value"]},
     }
+
+
+def _threshold(details: JsonObject) -> dict[str, Any]:
+    """For a task that decides by a threshold (anomaly: of the mean squared reconstruction error), that threshold."""
+    return {"threshold": details["threshold"]} if "threshold" in details else {}
 
 
 def _files(artifact: JsonObject) -> dict[str, Any]:

@@ -14,6 +14,9 @@ Tone = Literal["better", "worse", "same", "unknown"]
 TIMED = ("device", "host")
 """Provenances whose latency means something for the target; never `emulated` or `simulated`."""
 
+_SHORT = {"auc": "AUC", "f1": "F1", "mae": "MAE", "r2": "R²", "rmse": "RMSE", "roc": "ROC", "std": "SD"}
+"""Words of figures' names that people write otherwise."""
+
 MARKS = {"pass": "✓", "fail": "✗", "not measured": "–"}
 
 
@@ -186,9 +189,28 @@ def _test_set(document: JsonObject) -> str:
     return f"on {fmt.number(examples)} test examples" if examples else "on the test split"
 
 
-def title(metric: str) -> str:
-    words = metric.replace("_", " ")
-    return words[:1].upper() + words[1:]
+def title(name: str) -> str:
+    """A figure's name in words: `ROC AUC`, `F1 macro`, `Hamming loss`."""
+    words = [_SHORT.get(word, word) for word in name.split("_")]
+    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
+
+
+def output_name(document: JsonObject, place: int) -> str:
+    """What people call one of the model's outputs: the name of its class, or its number."""
+    names = document["data"].get("class_names") or []
+    return fmt.printable(names[place] if place < len(names) else place)
+
+
+def more_figures(document: JsonObject, most: int) -> list[Headline]:
+    """The first figures of the task's details that are numbers: it puts the most telling first."""
+    before, after = document["baseline"]["details"], document["artifact"]["details"]
+    names = [name for name, value in after.items() if isinstance(value, int | float)]
+    return [_more(name, before.get(name), after[name]) for name in names[:most]]
+
+
+def _more(name: str, before: float | None, after: float) -> Headline:
+    label, change = fmt.printable(title(name)), fmt.score_change(name, before, after)
+    return Headline(label, fmt.score(name, before), fmt.score(name, after), change, "unknown", "")
 
 
 def _checks(count: int) -> str:

@@ -16,6 +16,9 @@ from pipeline.report._model import Report
 MOST_LAYERS = 24
 """A deep model's layer table would push the result off the screen; the rest of it is in the files."""
 
+MOST_FIGURES = 3
+"""Figures of the task beside its headline; the rest is in the files as well."""
+
 _STYLES = {
     "pass": "green",
     "fail": "bold red",
@@ -85,7 +88,7 @@ def _grid(*columns: str) -> Table:
 
 def _headlines(document: JsonObject) -> Table:
     table = _grid("<", ">float32", ">int8", "<")
-    for line in summary.headlines(document):
+    for line in (*summary.headlines(document), *summary.more_figures(document, MOST_FIGURES)):
         cells = (line.label, line.before, line.after)
         table.add_row(*map(Text, cells), Text(line.change or line.note, _STYLES[line.tone]))
     return table

@@ -110,7 +110,7 @@ def _curve(y: NDArray[Any], probabilities: NDArray[np.float64]) -> dict[str, Any
     truth = y[:, None] == np.arange(classes)
     if classes == 2:
         return roc_curve_of(truth[:, 1:], probabilities[:, 1:], "class 1")
-    return roc_curve_of(truth, probabilities, "mean over the classes, each against the rest")
+    return roc_curve_of(truth, probabilities, "mean over the classes")
 
 
 def _notes(rows: list[dict[str, Any]]) -> list[str]:

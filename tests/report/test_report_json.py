@@ -126,6 +126,14 @@ def test_numbers_of_numpy_become_plain_ones(report: Report) -> None:
     assert json.dumps(document) == '{"count": 7, "share": 0.5, "sure": true, "rows": [1, 2]}'
 
 
+def test_a_row_of_numbers_is_one_line_and_text_is_left_alone(report: Report, tmp_path: Path) -> None:
+    odd = {"rows": [[1, -2.5e-9, None], [1e300, 0, 3]], "text": "[\n 1,\n 2\n]", "names": ["a"], "none": []}
+    document = written(dataclasses.replace(report, data=odd), tmp_path)
+    assert document["data"] == odd
+    text = (tmp_path / "report.json").read_text("utf-8")
+    assert "      [1, -2.5e-09, null],\n      [1e+300, 0, 3]\n" in text
+
+
 def test_what_has_no_json_form_is_refused_by_name(report: Report) -> None:
     changed = dataclasses.replace(report, data={"origin": object()})
     with pytest.raises(TypeError, match="object has no JSON form"):
@@ -145,7 +153,7 @@ def test_an_older_report_stays_whole_when_the_new_one_cannot_be_written(report: 
     with pytest.raises(StorageError, match=r"report\.html"):
         write_report(dataclasses.replace(report, recipe="another"), tmp_path)
     assert json.loads((tmp_path / "report.json").read_text("utf-8")) == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "report.html", "report.json"]
 
 
 def test_the_json_comes_last(report: Report, tmp_path: Path) -> None:
