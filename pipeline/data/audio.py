@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -173,7 +174,9 @@ class Audio(FileSource):
 
 def _normalised(parts: Parts) -> Parts:
     """All parts with the mean and deviation of the training features taken out as they are read."""
-    mean, deviation = _mean_and_deviation(parts.train.split)
+    # Batches of a million numbers: single clips may be long.
+    batch_size = max(1, 2**20 // math.prod(parts.input_shape))
+    mean, deviation = _mean_and_deviation(parts.train.split, batch_size)
     described = {"how": "training", "subtract": mean, "divide_by": deviation}
     return replace(
         parts,
@@ -184,10 +187,10 @@ def _normalised(parts: Parts) -> Parts:
     )
 
 
-def _mean_and_deviation(split: Split) -> tuple[float, float]:
+def _mean_and_deviation(split: Split, batch_size: int) -> tuple[float, float]:
     """Over all numbers of all examples, in one pass; a deviation of zero becomes one."""
     count, total, squares = 0, 0.0, 0.0
-    for x, _ in split.batches(16):
+    for x, _ in split.batches(batch_size):
         count += x.size
         total += float(x.sum(dtype=np.float64))
         squares += float(np.square(x, dtype=np.float64).sum())

@@ -40,7 +40,9 @@ def encoded(image: NDArray[Any], kind: str = "PNG") -> bytes:
 
 def tone(hertz: float, seconds: float = 0.5, rate: int = RATE_HZ) -> NDArray[np.int16]:
     """A sine at half of the full scale, (samples,)."""
-    return (16384 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.int16)
+    angles = 2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate
+    samples: NDArray[np.int16] = (16384 * np.sin(angles)).astype(np.int16)
+    return samples
 
 
 def wav(samples: NDArray[Any], rate: int = RATE_HZ) -> bytes:

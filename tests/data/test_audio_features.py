@@ -71,7 +71,9 @@ def as_described(clip: NDArray[np.float32], said: dict[str, Any]) -> NDArray[np.
     count = said["mel_bins"]
     basis = np.cos(np.pi / count * np.outer(np.arange(count) + 0.5, np.arange(said["mfcc_coefficients"])))
     features: NDArray[np.float64] = 2 * log_mel @ basis / np.sqrt(2 * count)
-    return (features - said["normalise"]["subtract"]) / said["normalise"]["divide_by"]
+    features -= said["normalise"]["subtract"]
+    features /= said["normalise"]["divide_by"]
+    return features
 
 
 def test_the_report_says_enough_to_write_them_anew(tmp_path: Path) -> None:
