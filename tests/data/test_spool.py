@@ -131,7 +131,7 @@ path, kind = Path(sys.argv[1]), sys.argv[2]
 source = {
     "npz": lambda: Npz(path=path, divide_by=255),
     "images": lambda: Images(path=path, size=(256, 256)),
-    "audio": lambda: Audio(path=path, sample_rate=8000, duration_s=40, features="waveform"),
+    "audio": lambda: Audio(path=path, sample_rate=8000, duration_s=20, features="waveform"),
 }[kind]()
 """
 
@@ -144,7 +144,7 @@ try:
 except MemoryError:
     print("limited")
 data = load(source)
-print(sum(x.nbytes for part in (data.train, data.validation, data.test) for x, _ in part.batches(16)))
+print(sum(x.nbytes for part in (data.train, data.validation, data.test) for x, _ in part.batches(4)))
 """
 
 TRAIN = """
@@ -192,7 +192,7 @@ def large_set(kind: str, folder: Path) -> Path:
         dots = (np.full((1, 1, 3), (index % 256, index // 256, 0), np.uint8) for index in range(800))
         files = {f"{index % 2}/{index}.png": encoded(dot) for index, dot in enumerate(dots)}
     else:
-        files = {f"{index % 2}/{index}.wav": wav(np.array([index], np.int16)) for index in range(120)}
+        files = {f"{index % 2}/{index}.wav": wav(np.array([index], np.int16)) for index in range(240)}
     return write_zip(folder / "large.zip", files)
 
 
