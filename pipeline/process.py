@@ -82,7 +82,7 @@ def frames(module: str, request: Mapping[str, Any], limits: Limits | None = None
     with tempfile.TemporaryFile() as words:
         process = _start(module, words)
         try:
-            resource.prlimit(process.pid, resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
+            _limit_memory(process.pid, limits.memory_bytes)
             _ask(process, request)
             assert process.stdout is not None
             reader = _Reader(process.stdout.fileno(), limits)
@@ -123,6 +123,13 @@ def _start(module: str, words: IO[bytes]) -> subprocess.Popen[bytes]:
         # A Ctrl-C at the terminal is ours to handle: we end the child ourselves.
         start_new_session=True,
     )
+
+
+def _limit_memory(pid: int, most_bytes: int) -> None:
+    # A limit that we are under ourselves cannot be raised again.
+    _, ours = resource.getrlimit(resource.RLIMIT_DATA)
+    least = most_bytes if ours == resource.RLIM_INFINITY else min(most_bytes, ours)
+    resource.prlimit(pid, resource.RLIMIT_DATA, (least, least))
 
 
 def _ask(process: subprocess.Popen[bytes], request: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.data._spool import SpooledSplit
 from pipeline.dataset import Dataset, Split
 
-ROWS = 1024
+BYTES_AT_ONCE = 2**22
 
 
 def normalised(data: Dataset) -> Dataset:
@@ -20,7 +21,7 @@ def normalised(data: Dataset) -> Dataset:
     This stays outside the model: the int8 input has one scale for all channels, and on raw ones a channel of small
     numbers would be left with a few of the 256 steps.
     """
-    mean, deviation = _statistics(data.train)
+    mean, deviation = _statistics(data.train, max(1, BYTES_AT_ONCE // (4 * math.prod(data.input_shape))))
     numbers = {"mean": mean.tolist(), "deviation": deviation.tolist()}
     return replace(
         data,
@@ -31,11 +32,11 @@ def normalised(data: Dataset) -> Dataset:
     )
 
 
-def _statistics(split: Split) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _statistics(split: Split, at_once: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and standard deviation of each channel; a channel that never changes has the deviation 1."""
-    mean = _mean_of(x for x, _ in split.batches(ROWS))
+    mean = _mean_of(x for x, _ in split.batches(at_once))
     # Around the mean, for of large numbers with small changes the mean of squares would keep nothing.
-    variance = _mean_of(np.square(x - mean) for x, _ in split.batches(ROWS))
+    variance = _mean_of(np.square(x - mean) for x, _ in split.batches(at_once))
     deviation = np.sqrt(variance)
     deviation[deviation == 0] = 1
     return mean.astype(np.float32), deviation.astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pipeline.data._spool import Spool
 from pipeline.errors import DataError
 
 LabelRule = Literal["same", "majority"]
-WINDOWS_AT_ONCE = 256
+BYTES_AT_ONCE = 2**22
 
 
 @dataclass
@@ -75,8 +76,10 @@ class Windows:
         self._check_labels(piece)
         recording.extend(piece)
         count = max(0, (len(recording.values) - self.length) // self.hop + 1)
-        for start in range(0, count, WINDOWS_AT_ONCE):
-            self._store(spool, recording, piece.group, start, min(count, start + WINDOWS_AT_ONCE))
+        # Windows overlap, so that many of them take more memory than the recording.
+        at_once = max(1, BYTES_AT_ONCE // (4 * math.prod(spool.shape)))
+        for start in range(0, count, at_once):
+            self._store(spool, recording, piece.group, start, min(count, start + at_once))
         recording.drop(count, count * self.hop)
 
     def _store(self, spool: Spool, recording: _Recording, group: str, first: int, last: int) -> None:
