@@ -40,6 +40,8 @@ setup(
     extras_require={
         # tensorflow-datasets imports importlib_resources, and does not ask for it.
         "tfds": ["tensorflow-datasets>=4.9.7", "importlib-resources"],
+        # Real recordings for the examples. Its data is read without importing it: that would need pandas.
+        "examples": ["seglearn>=1.2.5"],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.6",
@@ -48,6 +50,7 @@ setup(
             "ruff>=0.8",
             "types-PyYAML",
             "jsonschema>=4.20",
+            "seglearn>=1.2.5",
         ],
     },
     entry_points={"console_scripts": ["edgesmith = pipeline.cli:main"]},
