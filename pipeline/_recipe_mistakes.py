@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from pipeline import plugins
+from pipeline.choice import short, shown
 from pipeline.errors import RecipeError
 
 Place = tuple[str | int, ...]
@@ -92,24 +92,5 @@ def _listed(each: Mistake) -> str:
 
 def dotted(place: Place) -> str:
     """A path as people write it, `stages[1].prune.sparsity`."""
-    parts = [f"[{part}]" if isinstance(part, int) else f".{_short(part)}" for part in place]
+    parts = [f"[{part}]" if isinstance(part, int) else f".{short(part)}" for part in place]
     return "".join(parts).lstrip(".") or "the recipe"
-
-
-def shown(value: Any) -> str:
-    """A value of a recipe as people would name it."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    return f"the text '{_short(value)}'" if isinstance(value, str) else _short(str(value))
-
-
-def _short(text: str, limit: int = 60) -> str:
-    """Text that fits a message: one line, no control characters, not endless."""
-    plain = text if text.isprintable() else repr(text)[1:-1]
-    return plain if len(plain) <= limit else f"{plain[: limit - 1]}…"

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import _yaml, plugins
-from pipeline._recipe_mistakes import Place, dotted, shown
+from pipeline._recipe_mistakes import Place, dotted
+from pipeline.choice import shown
 from pipeline.errors import RecipeError
 
 # How many words of a path stand before a plugin's name. People leave the name out; as written, it is there.

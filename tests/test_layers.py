@@ -11,22 +11,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 NOUNS = {
-    *(
-        "_children",
-        "_tf",
-        "artifact",
-        "augment",
-        "check",
-        "dataset",
-        "draft",
-        "errors",
-        "plugins",
-        "process",
-        "progress",
-    ),
-    *("quantize_configs", "settings", "stage", "storage", "task", "user_code"),
+    *("_children", "_tf", "artifact", "augment", "check", "choice", "convert", "cost", "dataset", "draft", "errors"),
+    *("plugins", "process", "progress", "quantize_configs", "settings", "stage", "storage", "task", "user_code"),
 }
-ROOMS = {"recipe", "intake", "stages", "data", "tasks", "convert", "verify", "report", "cache", "ota", "workplace"}
+ROOMS = {"recipe", "intake", "stages", "data", "tasks", "verify", "report", "cache", "ota", "workplace"}
 PRIVATE = {"_recipe_mistakes": "recipe", "_recipe_written": "recipe", "_yaml": "recipe", "_intake": "intake"}
 ABOVE = {"forge": ROOMS, "flow": ROOMS | {"forge"}, "cli": ROOMS | {"flow", "console"}, "console": set[str]()}
 HEAVY = {"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"}

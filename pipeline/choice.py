@@ -1,0 +1,188 @@
+"""A setting that names a plugin: written `name` or `{name: {settings}}`, it holds the plugin with its settings."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, get_args, get_type_hints
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo, create_model
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from pipeline import plugins
+from pipeline.dataset import DataSource
+from pipeline.errors import UsageError
+from pipeline.settings import ModelFile, Settings
+from pipeline.stage import Stage
+from pipeline.task import Task
+
+_BASES: dict[str, type[Settings]] = {"pipeline.stages": Stage, "pipeline.data": DataSource, "pipeline.tasks": Task}
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model of the zoo and the options of its `build`; or `file`, a model that the user brings."""
+
+    name: str
+    settings: Settings
+
+    @property
+    def file(self) -> ModelFile | None:
+        """The user's own model, or None where it is one of the zoo."""
+        return self.settings if isinstance(self.settings, ModelFile) else None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `build` takes by keyword, every option with its value."""
+        return {name: getattr(self.settings, name) for name in type(self.settings).model_fields}
+
+
+@functools.cache
+def settings_class(package: str, name: str) -> type[Settings]:
+    """What can be set for one plugin.
+
+    Args:
+        package: dotted name of its package, `pipeline.stages`.
+        name: the plugin's.
+
+    Raises:
+        UsageError: there is no such plugin.
+    """
+    if package == "models":
+        own = name == _FILE or _names_a_file(name)
+        return ModelFile if own else _options_class(plugins.module(package, name))
+    return plugins.plugin_class(package, name, _BASES[package])
+
+
+def _options_class(model: ModuleType) -> type[Settings]:
+    """The keyword-only parameters of a model's `build`, as settings."""
+    parameters = inspect.signature(model.build, eval_str=True).parameters.values()
+    fields: dict[str, Any] = {
+        each.name: (each.annotation, ... if each.default is each.empty else each.default)
+        for each in parameters
+        if each.kind is each.KEYWORD_ONLY
+    }
+    name = model.__name__.rsplit(".", 1)[-1]
+    return create_model(name, __base__=Settings, __module__=model.__name__, **fields)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """Marks a field that is written `name` or `{name: {settings}}`, and holds the plugin with its settings."""
+
+    package: str
+
+    def __get_pydantic_core_schema__(self, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
+        written = core_schema.plain_serializer_function_ser_schema(_written)
+        return core_schema.with_info_plain_validator_function(self._read, serialization=written)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        own = [_FILE] if self.package == "models" else []
+        classes = {name: settings_class(self.package, name) for name in [*plugins.names(self.package), *own]}
+        bare = [name for name, cls in classes.items() if not any(f.is_required() for f in cls.model_fields.values())]
+        forms = [
+            _named_form(name, handler(cls.__pydantic_core_schema__), name in bare) for name, cls in classes.items()
+        ]
+        return {"anyOf": [{"enum": bare}, *(_PATH_FORMS if own else []), *forms]}
+
+    def _read(self, value: Any, info: ValidationInfo) -> Settings | ModelSpec:
+        if isinstance(value, (Settings, ModelSpec)):
+            return value
+        name, settings = _name_and_settings(value)
+        if self.package == "models" and _names_a_file(name):
+            name, settings = _FILE, {"path": name, **settings}
+        try:
+            cls = settings_class(self.package, name)
+        except UsageError as error:
+            raise refusal(error.what, error.expected, error.mend) from None
+        read = cls.model_validate_json(json.dumps(settings), context=info.context)
+        chosen = _with_full_paths(read, (info.context or {}).get("folder"))
+        return ModelSpec(name, chosen) if self.package == "models" else chosen
+
+
+_FILE = "file"
+"""What a model is called that is not the zoo's."""
+
+_FILE_PATTERN = r"[./]"
+
+_PATH_FORMS: list[JsonSchemaValue] = [
+    {"type": "string", "pattern": _FILE_PATTERN},
+    {"type": "object", "patternProperties": {_FILE_PATTERN: {"type": "object"}}, "additionalProperties": False},
+]
+"""How a recipe may write `file` by its path alone, or by the path with more settings."""
+
+
+def _names_a_file(name: str) -> bool:
+    """Whether a model's name is the path of one: the zoo's names have neither dots nor slashes."""
+    return re.search(_FILE_PATTERN, name) is not None
+
+
+def _named_form(name: str, settings: JsonSchemaValue, may_be_empty: bool) -> JsonSchemaValue:
+    value = {"anyOf": [settings, {"type": "null"}]} if may_be_empty else settings
+    return {"type": "object", "properties": {name: value}, "required": [name], "additionalProperties": False}
+
+
+def _name_and_settings(value: Any) -> tuple[str, dict[str, Any]]:
+    if isinstance(value, str):
+        return value, {}
+    if not isinstance(value, dict) or len(value) != 1:
+        raise refusal(f"got {shown(value)}", "a name, or one name with its settings: {name: {setting: value}}")
+    [(name, settings)] = value.items()
+    if settings is not None and not isinstance(settings, dict):
+        raise refusal(f"got {shown(settings)} as the settings of '{name}'", f"{{{name}: {{setting: value}}}}")
+    return name, settings or {}
+
+
+def _with_full_paths(settings: Settings, folder: Path | None) -> Settings:
+    """Paths in a recipe are relative to its folder; from here on they hold wherever the work is done."""
+    if folder is None:
+        return settings
+    hints = get_type_hints(type(settings))
+    paths = {name: getattr(settings, name) for name in type(settings).model_fields if _is_path(hints[name])}
+    return settings.model_copy(
+        update={name: folder / path.expanduser() for name, path in paths.items() if path is not None}
+    )
+
+
+def _is_path(hint: Any) -> bool:
+    return hint is Path or Path in get_args(hint)
+
+
+def _written(value: Settings | ModelSpec) -> dict[str, Any]:
+    if isinstance(value, ModelSpec):
+        return {value.name: value.settings.model_dump(mode="json")}
+    return {type(value).__module__.rsplit(".", 1)[-1]: value.model_dump(mode="json")}
+
+
+def refusal(what: str, expected: str = "", mend: str = "") -> PydanticCustomError:
+    """An error that pydantic carries as it is to where mistakes are put in words, with the place where it was found."""
+    return PydanticCustomError("refusal", "{what}", {"what": what, "expected": expected, "mend": mend})
+
+
+def shown(value: Any) -> str:
+    """A value of a recipe as people would name it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return f"the text '{short(value)}'" if isinstance(value, str) else short(str(value))
+
+
+def short(text: str, limit: int = 60) -> str:
+    """Text that fits a message: one line, no control characters, not endless."""
+    plain = text if text.isprintable() else repr(text)[1:-1]
+    return plain if len(plain) <= limit else f"{plain[: limit - 1]}…"
+
+
+ModelChoice = Annotated[ModelSpec, Plugin("models")]
+"""A model of the zoo, or one of the user's own."""
