@@ -60,7 +60,8 @@ class UserFunction:
             offered: what it is told of the data (`input_shape`, `num_classes`), each where it has a parameter for it.
 
         Returns:
-            the saved `.keras` file, and the package that wrote it: `keras` or `tf_keras`.
+            the saved `.keras` file, and the package that wrote it: `keras` or `tf_keras`. Where the function gave a
+            path instead of a model, that path, and ''.
 
         Raises:
             ChildError: there is no such file or function; it failed, crashed, or gave something else.
@@ -74,9 +75,15 @@ class UserFunction:
         Raises:
             ChildError: as `build_model`.
         """
+        is_end = False
         for frame in frames(_CHILD, self._request("examples", offered), self.limits):
-            x, y = _arrays(frame.header["arrays"], frame.payload)
-            yield Example(x, y, frame.header["group"])
+            is_end = "is_end" in frame.header
+            if not is_end:
+                x, y = _arrays(frame.header["arrays"], frame.payload)
+                yield Example(x, y, frame.header["group"])
+        # A process that leaves in the middle says it ended well, too.
+        if not is_end:
+            raise ChildError("left before its last example", mend="let the generator return instead of ending Python")
 
     def _request(self, want: str, offered: Mapping[str, Any], **more: Any) -> dict[str, Any]:
         path = self.path.expanduser().absolute()

@@ -6,78 +6,25 @@ names. What the function gives is sent as frames: a model as the path of a saved
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import inspect
-import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import ModuleType
 from typing import IO, Any
 
 from pipeline._children.channel import open_line, send, send_error
-
-OURS = ("pipeline", "models", "edge_targets")
-
-
-class _OnlyTheirs(importlib.abc.MetaPathFinder):
-    """Looks for a package with one of our names in the user's folder alone."""
-
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if name not in OURS:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(name, [self._folder])
-        if spec is None:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return spec
-
-
-def hide_ours(folder: Path) -> None:
-    """Put the user's folder first on the path, and make our packages unfindable."""
-    root = Path(__file__).resolve().parent.parent.parent
-    sys.path[:] = [str(folder), *(entry for entry in sys.path if Path(entry or ".").resolve() != root)]
-    for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
-        del sys.modules[name]
-    sys.meta_path.insert(0, _OnlyTheirs(str(folder)))
-
-
-def load_file(path: Path) -> ModuleType:
-    """Import a python file under its own name."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def where_it_failed(error: BaseException, folder: Path) -> str:
-    """`builder.py, line 12: ValueError: …`: the last place in the user's own files."""
-    places = traceback.extract_tb(error.__traceback__)
-    theirs = [place for place in places if Path(place.filename).is_relative_to(folder)]
-    where = f"{Path(theirs[-1].filename).name}, line {theirs[-1].lineno}: " if theirs else ""
-    if isinstance(error, SyntaxError) and error.filename:
-        where = f"{Path(error.filename).name}, line {error.lineno}: "
-    return f"{where}{type(error).__name__}: {error}"
+from pipeline._children.theirs import hide_ours, load_file, where_it_failed
 
 
 def main() -> None:
     """Do what the request says: `path`, `function`, `options`, `offered` and, for models, `folder` to save into."""
     request, line = open_line()
     path = Path(request["path"])
-    hide_ours(path.parent)
+    hide_ours(path)
     try:
         found = _called(path, request)
         if request["want"] == "model":
-            send(line, _saved_model(found, Path(request["folder"])))
+            send(line, _saved_model(found, Path(request["folder"]), path.parent))
         else:
             _send_examples(found, line)
     except _Refused as refused:
@@ -108,13 +55,16 @@ def _wanted(function: Callable[..., Any], offered: dict[str, Any]) -> dict[str, 
     return {name: value for name, value in lists.items() if name in parameters or takes_all}
 
 
-def _saved_model(model: Any, folder: Path) -> dict[str, Any]:
-    """Save what the builder gave in the format that its own Keras reads back."""
-    package = next((each for each in type(model).__mro__ if each.__name__ == "Model"), None)
+def _saved_model(found: Any, folder: Path, theirs: Path) -> dict[str, Any]:
+    """Save what the builder gave in the format that its own Keras reads back; a path of a saved model is passed on."""
+    if isinstance(found, str | Path):
+        return {"path": str(theirs / Path(found).expanduser()), "keras": ""}
+    package = next((each for each in type(found).__mro__ if each.__name__ == "Model"), None)
     if package is None:
-        raise _Refused(f"gave {_kind(model)}", "a Keras model", "end the function with `return model`")
+        mend = "end the function with `return model`"
+        raise _Refused(f"gave {_kind(found)}", "a Keras model, or the path of a saved one", mend)
     path = folder / "built.keras"
-    model.save(path)
+    found.save(path)
     return {"path": str(path), "keras": package.__module__.partition(".")[0]}
 
 
@@ -126,13 +76,14 @@ def _send_examples(examples: Any, line: IO[bytes]) -> None:
     for number, example in enumerate(examples, start=1):
         if not isinstance(example, tuple | list) or len(example) not in (2, 3):
             raise _Refused(f"gave {_kind(example)} as example {number}", "(x, y) or (x, y, group)", "")
-        x, y = (np.ascontiguousarray(each) for each in example[:2])
+        x, y = (np.asarray(each) for each in example[:2])
         for what, array in (("x", x), ("y", y)):
             if array.dtype.kind not in ("iufbU" if what == "y" else "iufb"):
                 raise _Refused(f"gave {what} of type {array.dtype} in example {number}", "numbers", "")
         arrays = [{"dtype": each.dtype.str, "shape": each.shape} for each in (x, y)]
         group = str(example[2]) if len(example) == 3 else ""
         send(line, {"arrays": arrays, "group": group}, x.tobytes(), y.tobytes())
+    send(line, {"is_end": True})
 
 
 def _kind(value: Any) -> str:
