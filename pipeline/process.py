@@ -114,12 +114,13 @@ def answer(module: str, request: Mapping[str, Any], limits: Limits | None = None
 def _start(module: str, words: IO[bytes]) -> subprocess.Popen[bytes]:
     # -P: the folder we stand in is no place to import from. A child is found where we are ourselves.
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    set_by_us: frozenset[str] = getattr(sys.modules.get("pipeline._tf"), "SET_HERE", frozenset())
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=words,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**{name: value for name, value in os.environ.items() if name not in set_by_us}, "PYTHONPATH": path},
         # A Ctrl-C at the terminal is ours to handle: we end the child ourselves.
         start_new_session=True,
     )
@@ -158,7 +159,7 @@ class _Reader:
         header, payload = self._read(header_bytes), self._read(payload_bytes)
         if len(payload) < payload_bytes:
             return None
-        return Frame(json.loads(header), payload)
+        return Frame(_header(header), payload)
 
     def _read(self, count: int) -> bytes:
         read = bytearray()
@@ -172,6 +173,16 @@ class _Reader:
                 break
             read += chunk
         return bytes(read)
+
+
+def _header(text: bytes) -> dict[str, Any]:
+    try:
+        header = json.loads(text)
+    except ValueError:
+        header = None
+    if not isinstance(header, dict):
+        raise ChildError("sent something that is no message")
+    return header
 
 
 def _check_end(process: subprocess.Popen[bytes], limits: Limits, words: IO[bytes]) -> None:
