@@ -171,10 +171,11 @@ def _both(call: Call) -> tuple[Any, Any]:
 
 
 def _filled_already(layer: Any) -> bool:
-    """A model inside TimeDistributed was made flat on its own, with its weights."""
+    """A model inside TimeDistributed was made flat with its weights; Normalization has settings in their place."""
     from pipeline._tf import keras
 
-    return isinstance(layer, keras.layers.TimeDistributed) and isinstance(layer.layer, keras.Model)
+    model_inside = isinstance(layer, keras.layers.TimeDistributed) and isinstance(layer.layer, keras.Model)
+    return model_inside or isinstance(layer, keras.layers.Normalization)
 
 
 def _arguments_for(layer: Any, call: Call, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -93,6 +93,7 @@ def read(model: Any, *, trust_code: bool = False) -> Graph:
     """
     reader = _Reader(trust_code)
     functional = functional_of(model, model.name)
+    _check_dense(functional.inputs)
     inputs = tuple((_input_name(tensor), reader.new(tensor)) for tensor in functional.inputs)
     outputs = reader.inline(functional, [ref for _, ref in inputs], path="", frozen=False)
     graph = Graph(model.name, inputs, tuple(reader.calls), tuple(outputs))
@@ -170,12 +171,6 @@ class _Reader:
 
     def new(self, tensor: Any) -> Ref:
         """A number for a tensor."""
-        if getattr(tensor, "sparse", False) is True or "Ragged" in type(tensor).__name__:
-            raise ModelError(
-                f"The tensor {getattr(tensor, 'name', '?')!r} is sparse or ragged",
-                expected="dense tensors only: devices know no others",
-                mend="build the model with dense inputs",
-            )
         self.count += 1
         dtype = tensor.dtype if isinstance(tensor.dtype, str) else tensor.dtype.name
         return Ref(self.count, tuple(tensor.shape), dtype)
@@ -255,6 +250,22 @@ def _input_name(tensor: Any) -> str:
     history = tensor._keras_history
     name: str = (history.operation if hasattr(history, "operation") else history.layer).name
     return name
+
+
+def _check_dense(inputs: list[Any]) -> None:
+    # Only inputs can say it: Keras 3 also marks x * 2.0 as sparse.
+    for tensor in inputs:
+        if getattr(tensor, "sparse", False) or getattr(tensor, "ragged", False) or "Dense" not in _storage(tensor):
+            raise ModelError(
+                f"The input {_input_name(tensor)!r} is sparse or ragged",
+                expected="dense inputs: devices know no others",
+                mend="build the model with dense inputs",
+            )
+
+
+def _storage(tensor: Any) -> str:
+    """How tf_keras keeps the values of an input: its classes are SparseKerasTensor, RaggedKerasTensor, KerasTensor."""
+    return type(tensor).__name__.replace("KerasTensor", "") or "Dense"
 
 
 def _inputs_of_nested(functional: Any, args: Any, kwargs: dict[str, Any], path: str) -> list[Ref]:

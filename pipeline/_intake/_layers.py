@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from pipeline._intake._graph import is_keras3, is_model
 from pipeline.errors import ModelError
 
@@ -20,7 +22,7 @@ _WITHOUT_EFFECT = frozenset({"seed", "use_cudnn", "build_config", "value_range",
 _RENAMED = {("LeakyReLU", "negative_slope"): "alpha"}
 
 # What Keras 3 takes without naming it in a constructor.
-_HIDDEN_DEFAULTS = {"rms_scaling": False}
+_HIDDEN_DEFAULTS = {"autocast": True, "rms_scaling": False}
 
 # Layers of tf_keras that have no such setting know this layout only.
 _TF_KERAS_LAYOUT = ("data_format", "channels_last")
@@ -80,6 +82,8 @@ def translate(layer: Any, name: str, path: str, custom: Mapping[str, type], **ov
     """
     from pipeline._tf import keras
 
+    if type(layer).__name__ == "Normalization":
+        override |= _measured(layer)
     if not is_keras3(layer):
         with keras.utils.custom_object_scope(dict(custom)):
             return Translated(type(layer).from_config(layer.get_config() | override | {"name": name}))
@@ -89,6 +93,14 @@ def translate(layer: Any, name: str, path: str, custom: Mapping[str, type], **ov
     settings, activation = _without_unknown_activation(layer, path, custom)
     config = _Translation(path, custom).config(type(layer).__name__, settings, cls) | override | {"name": name}
     return Translated(_made(cls, config, path, custom), activation)
+
+
+def _measured(layer: Any) -> dict[str, Any]:
+    """What a Normalization has measured, as settings: its weights only count once it is told to look at them."""
+    arrays = {"mean": np.asarray(layer.mean), "variance": np.asarray(layer.variance)}
+    kept = {axis % arrays["mean"].ndim for axis in layer.axis or ()}
+    shape = [size for axis, size in enumerate(arrays["mean"].shape) if axis in kept]
+    return {name: array.reshape(shape).tolist() for name, array in arrays.items()}
 
 
 def _class_for(layer: Any, path: str, custom: Mapping[str, type]) -> Any:
@@ -166,11 +178,11 @@ class _Translation:
     def config(self, name: str, settings: Mapping[str, Any], cls: Any) -> dict[str, Any]:
         """The settings of a layer of class `name`, as `cls` of tf_keras takes them."""
         known = _settings_of(cls)
-        defaults = _keras3_defaults(name)
+        defaults = _HIDDEN_DEFAULTS | _keras3_defaults(name)
         result = {}
         for key, value in settings.items():
             new_key = _RENAMED.get((name, key), key)
-            if known is None or new_key in known or new_key in _BASE_SETTINGS:
+            if new_key in known or new_key in _BASE_SETTINGS:
                 result[new_key] = self._value(key, value)
             elif not (key in _WITHOUT_EFFECT or value == defaults.get(key) or (key, value) == _TF_KERAS_LAYOUT):
                 raise self._unknown(name, key, value)
@@ -256,8 +268,8 @@ class _Translation:
 _LEFT_OUT = object()
 
 
-def _settings_of(cls: Any) -> frozenset[str] | None:
-    """What a class's constructor takes by name; None for a class that takes anything."""
+def _settings_of(cls: Any) -> frozenset[str]:
+    """What a class's constructor takes by name, and what it hands on to those of its bases."""
     names: set[str] = set()
     for base in cls.__mro__:
         if base.__name__ in ("Layer", "object", "Module"):
@@ -276,7 +288,7 @@ def _keras3_defaults(name: str) -> dict[str, Any]:
     cls = getattr(keras3().layers, name, None)
     if cls is None:
         return {}
-    found: dict[str, Any] = dict(_HIDDEN_DEFAULTS)
+    found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         parameters = inspect.signature(base.__init__).parameters.values() if base is not object else ()
         found.update({p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty})

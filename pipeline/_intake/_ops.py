@@ -139,20 +139,15 @@ def _merged(op: _Op, merge: str, left: Any, right: Any) -> Any:
 
 def _rescaled(op: _Op, tensor: Any, scale: Any, offset: Any) -> Any:
     for constant in (np.asarray(scale), np.asarray(offset)):
-        if constant.ndim and np.broadcast_shapes(constant.shape, _ones(tensor)) != _broadcast(tensor, constant):
+        if not _spreads(constant.shape, tensor.shape):
             raise op.refused(f"a constant of shape {constant.shape} changes the shape {tuple(tensor.shape)}")
     return op.make("Rescaling", scale=_plain(scale), offset=_plain(offset))(tensor)
 
 
-def _ones(tensor: Any) -> tuple[int, ...]:
-    return (1,) * tensor.shape.rank
-
-
-def _broadcast(tensor: Any, constant: Any) -> tuple[int, ...] | None:
-    """The constant's shape at the tensor's rank, if it spreads over the tensor and leaves its shape alone."""
-    shape = (1,) * (tensor.shape.rank - constant.ndim) + constant.shape
-    fits = len(shape) == tensor.shape.rank and all(c in (1, t) for c, t in zip(shape, tensor.shape, strict=True))
-    return shape if fits else None
+def _spreads(constant: tuple[int, ...], tensor: Any) -> bool:
+    """Whether a constant of this shape spreads over a tensor of that shape, and leaves its shape alone."""
+    last = tuple(tensor)[len(tensor) - len(constant) :]
+    return len(constant) <= len(tensor) and all(c in (1, t) for c, t in zip(constant, last, strict=True))
 
 
 def _plain(value: Any) -> Any:
@@ -244,7 +239,13 @@ def _get_item(op: _Op) -> Any:
     if not whole_batch or not all(_simple(part) for part in leaves(list(key))):
         raise op.refused("it takes a part of the batch, or picks by a tensor")
     config = {"name": op.make.names.unique(op.make.path), "function": "__operators__.getitem"}
-    return keras.layers.deserialize({"class_name": "SlicingOpLambda", "config": config})(op.given["x"], key)
+    layer = keras.layers.deserialize({"class_name": "SlicingOpLambda", "config": config})
+    return layer(op.given["x"], tuple(_written(part) for part in key))
+
+
+def _written(part: Any) -> Any:
+    """A slice as tf_keras keeps it, because JSON knows none."""
+    return {"start": part.start, "stop": part.stop, "step": part.step} if isinstance(part, slice) else part
 
 
 def _simple(part: Any) -> bool:

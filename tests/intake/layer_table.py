@@ -104,6 +104,7 @@ LAYERS: dict[str, list[Case]] = {
             lambda k: k.BatchNormalization(),
             lambda k: k.BatchNormalization(scale=False, center=False, epsilon=0.1, momentum=0.5),
             lambda k: k.BatchNormalization(axis=2),
+            lambda k: k.BatchNormalization(renorm=True),
             lambda k: k.BatchNormalization(gamma_regularizer="l2", beta_constraint="non_neg"),
         ),
         *on(ROW, lambda k: k.BatchNormalization(center=False)),
@@ -322,9 +323,46 @@ LAYERS: dict[str, list[Case]] = {
     **_pools(),
 }
 
-# Abstract, or handled in a way of their own.
-NOT_LAYERS_OF_A_MODEL = {
-    "Lambda": "refused, unless its code is trusted: then its TensorFlow operations take its place",
-    "Layer": "it is the base of layers, and computes nothing",
-    "Wrapper": "it is the base of wrappers, and computes nothing",
+SPECIAL = {
+    "Lambda": "refused, unless its code is trusted: then the TensorFlow operations that it is made of take its place",
+    "Layer": "the base of layers; a class of your own is taken from the file given with `--custom-objects`",
+    "Wrapper": "the base of wrappers, computes nothing",
+}
+
+_ARITHMETIC = "of two tensors of one rank, or `Rescaling` where one side is a constant"
+
+OPERATIONS = {
+    "Add": f"`Add` {_ARITHMETIC}",
+    "Concatenate": "`Concatenate`, but not along the batch",
+    "Divide": "`Rescaling`, by a constant only",
+    "Elu": "`ELU`",
+    "Exp": "`Activation`",
+    "ExpandDims": "`Reshape`, but not in front of the batch",
+    "Gelu": "`Activation`, with approximate=False only",
+    "GetItem": "`SlicingOpLambda`, with the whole batch only",
+    "HardSigmoid": "`Rescaling`, `ReLU`, `Rescaling`",
+    "HardSilu": "`Rescaling`, `ReLU`, `Rescaling`, `Multiply`",
+    "LeakyRelu": "`LeakyReLU`",
+    "Max": "`GlobalMaxPooling`, over all axes but batch and channels",
+    "Maximum": "`Maximum` of two tensors of one rank",
+    "Mean": "`GlobalAveragePooling`, over all axes but batch and channels",
+    "Minimum": "`Minimum` of two tensors of one rank",
+    "Multiply": f"`Multiply` {_ARITHMETIC}",
+    "Negative": "`Rescaling`",
+    "Power": "`Multiply` with itself, for squares only",
+    "Relu": "`ReLU`",
+    "Relu6": "`ReLU`",
+    "Reshape": "`Reshape`, within each item of the batch",
+    "Selu": "`Activation`",
+    "Sigmoid": "`Activation`",
+    "Silu": "`Activation`",
+    "Softmax": "`Softmax`",
+    "Softplus": "`Activation`",
+    "Softsign": "`Activation`",
+    "Square": "`Multiply` with itself",
+    "Squeeze": "`Reshape`, but not of the batch",
+    "Subtract": f"`Subtract` {_ARITHMETIC}",
+    "Tanh": "`Activation`",
+    "Transpose": "`Permute`, with the batch first",
+    "TrueDivide": "`Rescaling`, by a constant only",
 }
