@@ -66,6 +66,7 @@ def fit(
     seed: int,
     progress: Progress,
     callbacks: tuple[Any, ...] = (),
+    settled_after: int = 0,
 ) -> Trained:
     """Train a Keras model on the training split; the validation split is only watched.
 
@@ -77,6 +78,7 @@ def fit(
         seed: fixes the order of the examples.
         progress: a bar that moves a step a batch, and a line of log an epoch.
         callbacks: more Keras callbacks.
+        settled_after: epochs in which the model is still being changed; early stopping looks only at later ones.
 
     Raises:
         Diverged: the loss is no finite number any more; training stops in that batch.
@@ -87,7 +89,7 @@ def fit(
             data.training_batches(settings.batch_size, seed),
             validation_data=data.validation_batches(max(settings.batch_size, 256)),
             epochs=settings.epochs,
-            callbacks=[_watch(stage, bar, progress), *_optional(settings, stage, progress), *callbacks],
+            callbacks=[_watch(stage, bar, progress), *_optional(settings, stage, progress, settled_after), *callbacks],
             verbose=0,
         ).history
     curves = {name: [float(value) for value in values] for name, values in history.items()}
@@ -105,7 +107,7 @@ def _optimizer(settings: TrainingSettings, data: Dataset) -> Any:
     return {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[settings.optimizer](rate)
 
 
-def _optional(settings: TrainingSettings, stage: str, progress: Progress) -> list[Any]:
+def _optional(settings: TrainingSettings, stage: str, progress: Progress, settled_after: int) -> list[Any]:
     from pipeline._tf import keras
 
     chosen = []
@@ -113,7 +115,11 @@ def _optional(settings: TrainingSettings, stage: str, progress: Progress) -> lis
         stop = settings.early_stopping
         chosen.append(
             keras.callbacks.EarlyStopping(
-                monitor="val_loss", patience=stop.patience, min_delta=stop.min_delta, restore_best_weights=True
+                monitor="val_loss",
+                patience=stop.patience,
+                min_delta=stop.min_delta,
+                restore_best_weights=True,
+                start_from_epoch=settled_after,
             )
         )
     if settings.tensorboard and progress.log_folder is not None:

@@ -1,32 +1,46 @@
-"""prune: set the smallest weights to zero while training goes on (TFMOT magnitude pruning)."""
+"""prune: set the weights that matter least to zero while training goes on."""
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+import numpy as np
 
 from pipeline.draft import Draft, Step
-from pipeline.errors import BrokenPromise, ModelError
+from pipeline.errors import ModelError
 from pipeline.stage import TRAITS, Stage
-from pipeline.stages._training import TrainingSettings, fit
+from pipeline.stages import _shares, _weight_importance
+from pipeline.stages._kernels import Kernel, kernels_of, refuse_unknown_layers
+from pipeline.stages._masks import Blocks, Pattern, Single, zeros_for
+from pipeline.stages._preserve import after_every_batch
+from pipeline.stages._proof import kept_groups_share, refuse_dead_layers, refuse_fewer, share_of_zeros
+from pipeline.stages._prune_settings import PruneSettings
+from pipeline.stages._pruner import CountedMasks, GroupedMasks, Pruner, Ramp, alive_scores
+from pipeline.stages._sensitivity import loss_increases, validation_loss
+from pipeline.stages._training import fit
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
     from pipeline.dataset import Dataset
     from pipeline.progress import Progress
+    from pipeline.stages._masks import Mask
+    from pipeline.stages._shares import Counts
+    from pipeline.stages._weight_importance import Score
 
-MASK_UPDATES = 60
-"""How often the masks are made anew on the way to the full sparsity."""
+MASK_UPDATES = {"magnitude_l1": 60, "magnitude_l2": 60, "random": 60, "gradient": 12, "taylor": 12}
+"""How often the masks are made anew on the way to the full sparsity: gradients cost as much as training steps."""
+
+SENSITIVITY_LEVELS = (0.5, 0.7, 0.85, 0.95)
 
 
-class Prune(TrainingSettings, Stage):
-    """Magnitude pruning after Zhu and Gupta, "To prune, or not to prune" (2017), layer by layer.
+class Prune(PruneSettings, Stage):
+    """Pruning with the gradual schedule of Zhu and Gupta, "To prune, or not to prune" (2017).
 
     The schedule is fitted to the steps that really happen, so the sparsity is reached however short the run,
-    and it is counted in the weights before the stage says that it is done.
+    and it is counted in the weights before the stage says that it is done. Why the masks are ours: docs/adr/0008.
     """
 
     gives: ClassVar[frozenset[str]] = frozenset({"sparse"})
@@ -36,100 +50,159 @@ class Prune(TrainingSettings, Stage):
         "clustered": "pruning would break the clusters; put 'prune' before 'cluster'",
     }
 
-    epochs: int = Field(4, ge=1, description="Passes over the training split.")
-    sparsity: float = Field(0.8, gt=0, lt=1, description="Share of each layer's weights that become zero.")
-    ramp: Literal["polynomial", "constant"] = Field(
-        "polynomial", description="polynomial rises from zero with a cubic; constant prunes at once."
-    )
-    ramp_fraction: float = Field(0.6, gt=0, le=1, description="Share of the steps in which the ramp rises.")
-    skip_layers: tuple[str, ...] = Field((), description="Names of layers that are left dense.")
-
     def apply(self, draft: Draft, data: Dataset, *, seed: int, progress: Progress) -> Draft:
-        from pipeline._tf import fix_seed, tfmot
+        from pipeline._tf import fix_seed
 
         started = time.perf_counter()
         fix_seed(seed)
-        dense = draft.restore()
-        names = self._prunable(dense)
-        masked = _masked(dense, names, self._ramp(self.total_steps(data)))
-        pruning_step = tfmot().sparsity.keras.UpdatePruningStep()
-        trained = fit(masked, self, data, stage="prune", seed=seed, progress=progress, callbacks=(pruning_step,))
-        model = tfmot().sparsity.keras.strip_pruning(masked)
-        metrics = {**trained.metrics, "sparsity": self._reached(model, names)}
+        model = draft.restore()
+        kernels = self._chosen(model)
+        score = self._score(model, data, seed)
+        masks_of, notes = self._masks_of(model, kernels, score, data, seed, progress)
+        ramp = self._ramp(self.total_steps(data))
+        pruner = Pruner(kernels, score, masks_of, ramp)
+        pruner.begin()
+        trained = fit(
+            model,
+            self,
+            data,
+            stage="prune",
+            seed=seed,
+            progress=progress,
+            callbacks=(after_every_batch(pruner.step),),
+            settled_after=max(0, math.ceil(ramp.end_step / self.steps_per_epoch(data)) - 1),
+        )
+        refuse_dead_layers("prune", [] if self.max_layer_sparsity == 1 else kernels_of(model))
+        self._refuse_too_dense(kernels)
         step = Step(
             "prune",
             self.model_dump(mode="json"),
             time.perf_counter() - started,
-            metrics,
+            {**trained.metrics, "sparsity": share_of_zeros([kernel.values() for kernel in kernels])},
             trained.curves,
-            promises={"min_sparsity": _share_of_zeros([w for w in model.get_weights() if w.ndim > 1])},
+            self._promises(model, kernels),
+            {**notes, **self._notes(model, kernels)},
         )
         return draft.then(model, step, self.traits_after(draft.traits))
 
-    def _prunable(self, model: Any) -> list[str]:
-        known = [layer.name for layer in model.layers]
-        unknown = sorted(set(self.skip_layers) - set(known))
-        if unknown:
-            raise ModelError(
-                f"stages.prune.skip_layers names layers that the model does not have: {', '.join(unknown)}.",
-                expected=f"some of: {', '.join(known)}",
-            )
-        names = [layer.name for layer in model.layers if layer.name not in self.skip_layers and _kernels(layer)]
-        if not names:
+    def _chosen(self, model: Any) -> list[Kernel]:
+        """The kernels that are pruned."""
+        refuse_unknown_layers("stages.prune.skip_layers", self.skip_layers, [layer.name for layer in model.layers])
+        kernels = [kernel for kernel in kernels_of(model) if self._fits(kernel)]
+        if isinstance(self.sparsity, dict):
+            refuse_unknown_layers("stages.prune.sparsity", self.sparsity, [kernel.layer for kernel in kernels])
+            kernels = [kernel for kernel in kernels if kernel.layer in self.sparsity]
+        if not kernels:
             raise ModelError("The model has no layer left that pruning can work on.", mend="drop the stage 'prune'")
-        return names
+        return kernels
 
-    def _ramp(self, total_steps: int) -> Any:
-        """The schedule, whose last mask update falls on a step that is really taken (TFMOT counts from 1)."""
-        from pipeline._tf import tfmot
+    def _fits(self, kernel: Kernel) -> bool:
+        if kernel.layer in self.skip_layers or (self.pattern != "unstructured" and kernel.stored_axes is None):
+            return False
+        named = isinstance(self.sparsity, dict) and kernel.layer in self.sparsity
+        return named or self.depthwise or kernel.name != "depthwise_kernel"
 
-        schedules = tfmot().sparsity.keras
-        if self.ramp == "constant":
-            return schedules.ConstantSparsity(self.sparsity, begin_step=1, end_step=1, frequency=1)
+    def _ramp(self, total_steps: int) -> Ramp:
+        """The schedule, whose last step is one that is really taken."""
+        if self.ramp == "constant" or self.pattern == "m_by_n":
+            return Ramp(end_step=0)
         rising_steps = max(1, int(total_steps * self.ramp_fraction))
-        frequency = max(1, rising_steps // MASK_UPDATES)
-        end_step = rising_steps // frequency * frequency
-        return schedules.PolynomialDecay(0.0, self.sparsity, begin_step=0, end_step=end_step, frequency=frequency)
+        every = max(1, rising_steps // MASK_UPDATES[self.importance])
+        return Ramp(rising_steps // every * every, every)
 
-    def _reached(self, model: Any, names: list[str]) -> float:
-        """The sparsity over all pruned weights; every layer's is held against the settings."""
-        pruned = {name: _kernels(model.get_layer(name)) for name in names}
-        for name, kernels in pruned.items():
-            for kernel in kernels:
-                zeros = int((kernel == 0).sum())
-                # TFMOT rounds the weights to keep to a whole number, and always keeps one.
-                if zeros < min(round(kernel.size * self.sparsity), kernel.size - 1) - 1:
-                    raise BrokenPromise(
-                        f"Pruning left {zeros / kernel.size:.1%} zeros in layer '{name}'.",
-                        expected=f"{self.sparsity:.1%}",
-                        mend="this is a fault of edgesmith: please report it with the recipe",
-                    )
-        return _share_of_zeros([kernel for kernels in pruned.values() for kernel in kernels])
+    def _score(self, model: Any, data: Dataset, seed: int) -> Score:
+        if self.importance == "random":
+            return _weight_importance.chance(seed)
+        power: Literal[1, 2] = 2 if self.importance in ("magnitude_l2", "taylor") else 1
+        if self.importance.startswith("magnitude"):
+            return _weight_importance.magnitude(power)
+        batches = data.training_batches(self.batch_size, seed).take(self.importance_batches)
+        return _weight_importance.gradient(model, data.task.loss(model), batches, power)
 
+    def _masks_of(
+        self, model: Any, kernels: list[Kernel], score: Score, data: Dataset, seed: int, progress: Progress
+    ) -> tuple[CountedMasks | GroupedMasks, dict[str, Any]]:
+        """What makes the masks, and what was found out for it."""
+        if self.pattern == "m_by_n":
+            return GroupedMasks(*self.m_by_n), {}
+        if self.scope != "sensitivity":
+            return self._counted(self._counts(kernels)), {}
+        layers: dict[str, list[Kernel]] = {}
+        for kernel in kernels:
+            layers.setdefault(kernel.layer, []).append(kernel)
+        levels = [*(one for one in SENSITIVITY_LEVELS if one < self.max_layer_sparsity), self.max_layer_sparsity]
 
-def _kernels(layer: Any) -> list[NDArray[Any]]:
-    """The weights of a layer that TFMOT prunes."""
-    from tensorflow_model_optimization.python.core.sparsity.keras.prune_registry import PruneRegistry
+        def masks_at(some: Sequence[Kernel], level: float) -> Sequence[Mask]:
+            scores = alive_scores(score(some), [kernel.values() != 0 for kernel in some])
+            return self._counted(_shares.by_share([level] * len(some)))(some, scores, 1.0)
 
-    if not PruneRegistry.supports(layer):
-        return []
-    return [kernel.numpy() for kernel in PruneRegistry.make_prunable(layer).get_prunable_weights()]
+        harm = loss_increases(layers, levels, masks_at, validation_loss(model, data, seed), progress)
+        sizes = [sum(kernel.variable.shape.num_elements() for kernel in some) for some in layers.values()]
+        shares = _shares.equal_harm(sizes, levels, np.asarray(list(harm.values())), self.one_sparsity)
+        by_layer = dict(zip(layers, shares, strict=True))
+        counts = _shares.by_share([by_layer[kernel.layer] for kernel in kernels])
+        return self._counted(counts), {"sensitivity": {"levels": levels, "loss_increase": harm}}
 
+    def _counts(self, kernels: list[Kernel]) -> Counts:
+        if self.threshold is not None:
+            units = [float(kernel.values().std()) if self.threshold_unit == "std" else 1.0 for kernel in kernels]
+            return _shares.by_threshold([self.threshold * unit for unit in units], self.max_layer_sparsity)
+        if self.scope == "global":
+            return _shares.by_rank(self.one_sparsity, self.max_layer_sparsity)
+        return _shares.by_share([self.share_of(kernel.layer) for kernel in kernels])
 
-def _masked(dense: Any, names: list[str], ramp: Any) -> Any:
-    """A copy of the model whose named layers carry pruning masks."""
-    from pipeline._tf import keras, tfmot
+    def _counted(self, counts: Counts) -> CountedMasks:
+        return CountedMasks(self._units(), _shares.keeping_what_is_gone(counts))
 
-    def wrap(layer: Any) -> Any:
-        if layer.name not in names:
-            return layer.__class__.from_config(layer.get_config())
-        return tfmot().sparsity.keras.prune_low_magnitude(layer, pruning_schedule=ramp)
+    def _units(self) -> Pattern:
+        return Blocks(*self.block_size, self.block_pooling) if self.pattern == "block" else Single()
 
-    masked = keras.models.clone_model(dense, clone_function=wrap)
-    for copy, original in zip(masked.layers, dense.layers, strict=True):
-        (copy.layer if original.name in names else copy).set_weights(original.get_weights())
-    return masked
+    def _refuse_too_dense(self, kernels: list[Kernel]) -> None:
+        """Count the zeros that the settings ask for.
 
+        Raises:
+            BrokenPromise: there are fewer.
+        """
+        found = [self._zero_units(kernel) for kernel in kernels]
+        units = [self._units().pool(kernel.values(), kernel.stored_axes).size for kernel in kernels]
+        if self.pattern == "m_by_n":
+            return refuse_fewer("all kernels", kept_groups_share(kernels, *self.m_by_n), 1.0)
+        if self.threshold is not None:
+            return refuse_fewer("all kernels", sum(found), 1)
+        if self.scope == "layer":
+            for kernel, zeros, size in zip(kernels, found, units, strict=True):
+                refuse_fewer(f"layer '{kernel.layer}'", zeros, zeros_for(size, self.share_of(kernel.layer)))
+            return None
+        # Each kernel's count was rounded once.
+        return refuse_fewer("all kernels", sum(found), zeros_for(sum(units), self.one_sparsity) - len(kernels))
 
-def _share_of_zeros(kernels: list[NDArray[Any]]) -> float:
-    return sum(int((kernel == 0).sum()) for kernel in kernels) / sum(kernel.size for kernel in kernels)
+    def _zero_units(self, kernel: Kernel) -> int:
+        largest = Blocks(*self.block_size, "max") if self.pattern == "block" else Single()
+        return int((largest.pool(np.abs(kernel.values()), kernel.stored_axes) == 0).sum())
+
+    def _promises(self, model: Any, kernels: list[Kernel]) -> dict[str, float]:
+        """What the final bytes must show: numbers that `pipeline/verify.py` measures there."""
+        promises = {"min_sparsity": share_of_zeros([weight for weight in model.get_weights() if weight.ndim > 1])}
+        if self.max_layer_sparsity < 1:
+            promises["max_dead_layers"] = 0
+        if self.pattern == "m_by_n":
+            promises["min_pattern_share"] = kept_groups_share(kernels, *self.m_by_n)
+        if self.pattern == "block":
+            units = sum(self._units().pool(kernel.values(), kernel.stored_axes).size for kernel in kernels)
+            promises["min_pattern_share"] = sum(map(self._zero_units, kernels)) / units
+        return promises
+
+    def _notes(self, model: Any, kernels: list[Kernel]) -> dict[str, Any]:
+        """The sparsity of each layer; the layers that stayed dense; the pattern and where it lies."""
+        pruned: dict[str, list[Any]] = {}
+        for kernel in kernels:
+            pruned.setdefault(kernel.layer, []).append(kernel.values())
+        dense = dict.fromkeys(kernel.layer for kernel in kernels_of(model) if kernel.layer not in pruned)
+        notes: dict[str, Any] = {
+            "sparsity": {layer: round(share_of_zeros(weights), 6) for layer, weights in pruned.items()},
+            "left_dense": list(dense),
+        }
+        if self.pattern != "unstructured":
+            sizes = self.block_size if self.pattern == "block" else self.m_by_n
+            notes["pattern"] = {"kind": self.pattern, "sizes": list(sizes), "layers": list(pruned)}
+        return notes
