@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_targets._base import BenchmarkPlan, Target
 from edge_targets.tflite_graph import Operator, Tensor, parse_graph, weight_tensors
+from pipeline._promises import promise_checks
 from pipeline.check import Check, Layer
 from pipeline.plugins import plugin_class
 
@@ -142,7 +143,7 @@ def byte_checks(model: bytes, layers: tuple[Layer, ...], draft: Draft) -> list[C
     promised = [step.promises["min_sparsity"] for step in draft.steps if "min_sparsity" in step.promises]
     if promised and "sparse" in draft.traits:
         checks.append(Check.at_least("kept_sparsity", sparsity(layers), promised[-1], "share", "as the stages left it"))
-    return checks
+    return [*checks, *promise_checks(parse_graph(model), layers, draft)]
 
 
 def agreement_checks(task: Task, reference: NDArray[np.float32], quantized: NDArray[np.float32]) -> list[Check]:
