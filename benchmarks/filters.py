@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/filters.py [ROUND_TO]
 
 Latency does not depend on the weights, so they are random, and nothing is trained: the cut is the stage's own, by l1.
-Once with whole branches, and once without removing them. Exit 1 where the int8 latency stays above 0.65 of the unpruned.
+Once with whole branches, and once without removing them. Exit 1 where the latency stays above 0.65.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pipeline.errors import ModelError
 from pipeline.stages._channels import Channels, Group, groups, trace
 from pipeline.stages._filter_plan import Candidate, Limits, Plan, Planner, loss_of_share
 from pipeline.stages._importance import Criterion, branch_shares, importance
-from pipeline.stages._remaining_cost import RemainingCost
+from pipeline.stages._remaining_cost import RemainingCost, time_rates
 from pipeline.stages._surgery import Branch, cut_out, find_branches
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ class Ranked:
             Candidate(group, self._importance[group.channels], weight)
             for group, weight in zip(self._groups, self._weights, strict=True)
         ]
-        return Planner(candidates, self._branch_losses(), self._remaining(measure), self._limits).reach(goal)
+        # Fewer parameters are wanted where bytes count, fewer MACs where time does.
+        time = self._remaining_time() if measure == "macs" else self._remaining(measure)
+        return Planner(candidates, self._branch_losses(), self._remaining(measure), time, self._limits).reach(goal)
 
     def cut(self, plan: Plan) -> Draft:
         """The draft without what the plan says."""
@@ -97,6 +99,9 @@ class Ranked:
         costs = layer_costs(self._model)
         rates = {cost.name: cost.uses if measure == "macs" else (1,) * len(cost.uses) for cost in costs}
         return RemainingCost(self._channels, self._model, rates)
+
+    def _remaining_time(self) -> RemainingCost:
+        return RemainingCost(self._channels, self._model, time_rates(self._model), in_steps=True)
 
     def _weight_of(self, group: Group, criterion: Criterion) -> float:
         """Norms say nothing of one layer against another, so all groups count alike; a change of the loss does."""

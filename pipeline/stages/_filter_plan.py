@@ -69,12 +69,12 @@ class Limits:
     min_filters: int
     round_to: int
 
-    def next_cut(self, candidate: Candidate) -> int:
-        """How many channels the next cut of a group takes; 0 where no more may go."""
+    def next_cuts(self, candidate: Candidate) -> list[int]:
+        """How many channels the next cut of a group may take: one step or two, because two may save more than twice."""
         left = candidate.size - candidate.removed
         step = self.round_to if candidate.size >= 2 * self.round_to else 1
         after = (left - 1) // step * step
-        return left - after if after >= self.min_filters else 0
+        return [left - rest for rest in (after, after - step) if rest >= self.min_filters]
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,12 @@ class _ChannelCut:
     count: int
     loss: float
     saved: float
+    saved_time: float
 
-    def make(self, cost: RemainingCost, times: int = 1) -> None:
+    def make(self, cost: RemainingCost, time: RemainingCost, times: int = 1) -> None:
         """Make the cut; -1 times undoes it."""
-        cost.remove(self.candidate.group, times * self.count)
+        for one in (cost, time):
+            one.remove(self.candidate.group, times * self.count)
         self.candidate.removed += times * self.count
 
 
@@ -108,10 +110,12 @@ class _BranchCut:
     branch: Branch
     loss: float
     saved: float
+    saved_time: float
 
-    def make(self, cost: RemainingCost, times: int = 1) -> None:
+    def make(self, cost: RemainingCost, time: RemainingCost, times: int = 1) -> None:
         """Make the cut; -1 times undoes it."""
-        cost.remove_layers(self.branch.layers, times)
+        for one in (cost, time):
+            one.remove_layers(self.branch.layers, times)
 
 
 class Planner:
@@ -120,16 +124,23 @@ class Planner:
     Args:
         candidates: every group of channels that may go.
         branches: every branch that may go, with its loss.
-        cost: of the model.
+        cost: of the model, what the goal is about.
+        time: what cuts are priced by: the time that an inference takes, or the cost once more.
         limits: how far groups may shrink.
     """
 
     def __init__(
-        self, candidates: list[Candidate], branches: dict[Branch, float], cost: RemainingCost, limits: Limits
+        self,
+        candidates: list[Candidate],
+        branches: dict[Branch, float],
+        cost: RemainingCost,
+        time: RemainingCost,
+        limits: Limits,
     ) -> None:
         self._candidates = candidates
         self._branches = branches
         self._cost = cost
+        self._time = time
         self._limits = limits
         self._made: list[_ChannelCut | _BranchCut] = []
 
@@ -137,7 +148,7 @@ class Planner:
         """Cut until the cost is at most `goal`, or until no more may go."""
         while (missing := self._cost.total() - goal) > 0 and (cuts := self._possible_cuts()):
             best = _best(cuts, missing)
-            best.make(self._cost)
+            best.make(self._cost, self._time)
             self._made.append(best)
         self._give_back(goal)
         branches = tuple(cut.branch for cut in self._made if isinstance(cut, _BranchCut))
@@ -146,14 +157,18 @@ class Planner:
 
     def _possible_cuts(self) -> list[_ChannelCut | _BranchCut]:
         """All cuts that would save something: what lies in a branch that is gone saves nothing."""
-        counts = [(one, self._limits.next_cut(one)) for one in self._candidates]
         cuts: list[_ChannelCut | _BranchCut] = [
-            _ChannelCut(one, count, one.loss(count), self._cost.saved(one.group, count))
-            for one, count in counts
-            if count
+            _ChannelCut(
+                one, count, one.loss(count), self._cost.saved(one.group, count), self._time.saved(one.group, count)
+            )
+            for one in self._candidates
+            for count in self._limits.next_cuts(one)
         ]
-        cuts += [_BranchCut(one, loss, self._cost.of_layers(one.layers)) for one, loss in self._branches.items()]
-        return [cut for cut in cuts if cut.saved > 0]
+        cuts += [
+            _BranchCut(one, loss, self._cost.of_layers(one.layers), self._time.of_layers(one.layers))
+            for one, loss in self._branches.items()
+        ]
+        return [cut for cut in cuts if cut.saved > 0 and cut.saved_time > 0]
 
     def _give_back(self, goal: float) -> None:
         """Undo the cuts, latest first, that a later and larger one has made needless."""
@@ -163,17 +178,17 @@ class Planner:
                 isinstance(one, _ChannelCut) and one.candidate is cut.candidate for one in kept
             )
             if not later:
-                cut.make(self._cost, -1)
+                cut.make(self._cost, self._time, -1)
                 if self._cost.total() <= goal:
                     continue
-                cut.make(self._cost)
+                cut.make(self._cost, self._time)
             kept.append(cut)
         self._made = kept[::-1]
 
 
 def _best(cuts: list[_ChannelCut | _BranchCut], missing: float) -> _ChannelCut | _BranchCut:
-    """The cut with the least loss for what it saves; where that reaches the goal, the least loss that does."""
-    best = min(cuts, key=lambda cut: cut.loss / cut.saved)
+    """The cut with the least loss for the time it saves; where that reaches the goal, the least loss that does."""
+    best = min(cuts, key=lambda cut: cut.loss / cut.saved_time)
     if best.saved < missing:
         return best
     return min((cut for cut in cuts if cut.saved >= missing), key=lambda cut: (cut.loss, cut.saved))

@@ -144,7 +144,6 @@ def _weight_times_gradient(model: Any, axes: list[Axis], loss: Any) -> Any:
 
     weights = [_weight(model, axis) for axis in axes]
 
-    @tf.function
     def sums(x: Any, y: Any) -> list[Any]:
         with tf.GradientTape() as tape:
             tape.watch(weights)
@@ -155,7 +154,7 @@ def _weight_times_gradient(model: Any, axes: list[Axis], loss: Any) -> Any:
             for axis, weight, gradient in zip(axes, weights, gradients, strict=True)
         ]
 
-    return sums
+    return tf.function(sums)
 
 
 def _weight(model: Any, axis: Axis) -> Any:

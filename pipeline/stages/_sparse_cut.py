@@ -29,7 +29,8 @@ class Zeros:
 def share_of_zeros(model: Any) -> float:
     """Over all kernels of a model."""
     kernels = [kernel.numpy() for kernel in _kernels(model).values()]
-    return sum(int((kernel == 0).sum()) for kernel in kernels) / max(sum(kernel.size for kernel in kernels), 1)
+    zeros, weights = sum(int((kernel == 0).sum()) for kernel in kernels), sum(int(kernel.size) for kernel in kernels)
+    return zeros / max(weights, 1)
 
 
 def as_sparse_as(zeros: Zeros, model: Any) -> None:
