@@ -200,7 +200,7 @@ def _layer_name(node: dict[str, Any]) -> str:
 
 
 def _dotted(module: Any, name: Any) -> str:
-    return f"'{module}.{name}'"[:120] if isinstance(module, str) else f"'{name}'"[:120]
+    return repr(f"{module}.{name}"[:120] if isinstance(module, str) else str(name)[:120])
 
 
 def _unknown(walk: _Walk, what: str) -> ModelError:
