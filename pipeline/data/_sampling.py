@@ -58,7 +58,8 @@ class Clock:
         return gaps
 
     def _median(self, steps: NDArray[np.float64], where: str) -> float:
-        median = float(np.median(steps))
+        # Times are rounded where they are written: their differences are known to a few digits.
+        median = float(f"{np.median(steps):.6g}")
         if median <= 0:
             raise DataError(
                 f"In {where} time does not increase: the usual step is {median:g}.",

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.data._npz_reading import CHUNK_BYTES
 from pipeline.data.timeseries import TimeSeries
 from pipeline.dataset import Dataset, Split
 from pipeline.errors import DataError
@@ -188,10 +189,10 @@ def test_spreadsheets_of_other_countries(tmp_path: Path) -> None:
     rows = [[cell.replace(".", ",") for cell in row] for row in rows_of()]
     write_csv(path, rows, by=";")
     assert "set decimal: ','" in said(path)
-    data = load(path, decimal=",", channels=("b",))
+    data = load(path, decimal=",", channels=("t", "b"))
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    marked = load(path, decimal=",", channels=("b",))
-    plain = load(write_csv(tmp_path / "plain.csv"), channels=("b",))
+    marked = load(path, decimal=",", channels=("t", "b"))
+    plain = load(write_csv(tmp_path / "plain.csv"), channels=("t", "b"))
     assert np.array_equal(inputs(data.train), inputs(plain.train))
     assert np.array_equal(inputs(marked.train), inputs(plain.train))
 
@@ -204,12 +205,12 @@ def test_times_are_checked(tmp_path: Path) -> None:
     # Where nothing else ends a recording, time that begins anew does.
     assert "differ from 0.02" in said(path, time="t")
     assert "differ from 0.04" in said(path, time="t", series="label", interval=0.04)
-    rows = [row for place, row in enumerate(rows_of()) if place % 24 not in (5, 6)]
+    rows = [row for place, row in enumerate(rows_of()) if place % 24 not in (3, 4)]
     gapped = write_csv(tmp_path / "gapped.csv", rows)
-    assert "the first is 0.06, up to the time 0.14" in said(gapped, time="t", series="label")
+    assert "the first is 0.06, up to the time 0.1." in said(gapped, time="t", series="label")
     data = load(gapped, time="t", series="label", gaps="split")
     assert "at 6 gaps in time a new recording begins" in data.notes
-    assert sum(split.size for split in splits(data)) == 30
+    assert sum(split.size for split in splits(data)) == 24
     backwards = write_csv(tmp_path / "backwards.csv", rows_of()[::-1])
     assert "time does not increase" in said(backwards, time="t", series="label")
 
@@ -323,6 +324,14 @@ def test_flat_series_may_have_any_length(tmp_path: Path) -> None:
     firsts = np.cumsum(lengths) - lengths
     assert starts == [first + 4 * n for first, length in zip(firsts, lengths, strict=True) for n in range(length // 4)]
     assert "1 recordings are shorter" in data.notes[0]
+
+
+def test_a_series_longer_than_a_chunk_goes_on_in_the_next(tmp_path: Path) -> None:
+    samples = CHUNK_BYTES // 4 + 1000
+    x = np.zeros((samples, 1), np.float32)
+    x[-1] = np.inf
+    arrays = {"x": x, "lengths": [samples], "label": [1], "subject": ["anna"]}
+    assert f"holds inf at sample {samples - 1}" in said(write_npz(tmp_path / "log.npz", **arrays))
 
 
 BAD_NPZ: dict[str, tuple[dict[str, Any], str]] = {
