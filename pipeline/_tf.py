@@ -9,8 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+_WANTED = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1"}
+# `process.py` takes these back for the user's own code: there, tf.keras is what it is in the user's shell.
+SET_HERE = frozenset(name for name in _WANTED if name not in os.environ)
+os.environ.update({name: _WANTED[name] for name in SET_HERE})
 
 
 @contextlib.contextmanager
@@ -56,7 +58,9 @@ def tfmot() -> Any:
 
 def quantize_scope() -> contextlib.AbstractContextManager[Any]:
     """The names that a quantization-aware model's JSON needs to be read."""
-    scope: contextlib.AbstractContextManager[Any] = tfmot().quantization.keras.quantize_scope()
+    from pipeline.quantize_configs import custom_objects
+
+    scope: contextlib.AbstractContextManager[Any] = tfmot().quantization.keras.quantize_scope(custom_objects())
     return scope
 
 

@@ -15,7 +15,13 @@ NOUNS = {
     *("plugins", "process", "progress", "quantize_configs", "settings", "stage", "storage", "task", "user_code"),
 }
 ROOMS = {"recipe", "intake", "stages", "data", "tasks", "verify", "report", "cache", "ota", "workplace"}
-PRIVATE = {"_recipe_mistakes": "recipe", "_recipe_written": "recipe", "_yaml": "recipe", "_intake": "intake"} | {
+PRIVATE = {
+    "_recipe_mistakes": "recipe",
+    "_recipe_written": "recipe",
+    "_yaml": "recipe",
+    "_intake": "intake",
+    "_convert": "convert",
+} | {
     "_promises": "verify",
 }
 ABOVE = {"forge": ROOMS, "flow": ROOMS | {"forge"}, "cli": ROOMS | {"flow", "console"}, "console": set[str]()}
