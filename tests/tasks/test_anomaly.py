@@ -45,13 +45,11 @@ def test_the_histogram_counts_every_example(power: int) -> None:
 
 def test_the_threshold_comes_from_the_held_out_errors_alone() -> None:
     held_out = np.linspace(0, 1, 101, dtype=np.float32)
-    at = Anomaly(threshold_percentile=90).operating_point(
-        lambda: held_out, np.array([0, 0, 1, 1]), np.array([0.1, 0.95, 0.8, 2], np.float32)
-    )
-    assert at == {
+    y, found = np.array([0, 0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.95, 0.8, 2], np.float32)
+    assert Anomaly(threshold_percentile=90).operating_point(lambda: held_out, y, found) == {
         "threshold": pytest.approx(0.9),
         "recall_at_threshold": 0.5,
-        "false_positive_rate_at_threshold": 0.5,
+        "false_positive_rate_at_threshold": 0.25,
     }
 
 

@@ -130,7 +130,8 @@ def test_the_headline_is_what_scikit_learn_says_of_the_bytes(name: str, tmp_path
     np.savez(tmp_path / "data.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE.format(task=case.task, model=case.model, stages=case.stages))
-    report = run(load_recipe(recipe), out=tmp_path / "out", cache=Cache(None), progress=Progress())
+    loaded = load_recipe(recipe)
+    report = run(loaded, out=tmp_path / "out", cache=Cache(None), progress=Progress())
 
     document = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
     outputs = interpreted(tmp_path / "out" / report.artifact.path, x_test)
@@ -139,6 +140,12 @@ def test_the_headline_is_what_scikit_learn_says_of_the_bytes(name: str, tmp_path
     assert document["artifact"]["value"] == pytest.approx(value, abs=0.02)
     assert value >= case.at_least
     assert document["baseline"]["value"] >= case.at_least
+
+    if case.task == "anomaly":
+        validation = loaded.data.load(loaded.task, seed=loaded.seed, progress=Progress()).validation
+        held_out = np.concatenate([x for x, _ in validation.batches(64)])
+        errors = np.square(held_out - interpreted(tmp_path / "out" / report.artifact.path, held_out)).mean(axis=(1, 2))
+        assert document["artifact"]["details"]["threshold"] == pytest.approx(np.percentile(errors, 99), rel=0.02)
 
     shuffled = np.random.default_rng(2).permutation(y_test)
     assert case.truth(shuffled, x_test, outputs) < value - 0.2
