@@ -53,17 +53,18 @@ def custom_objects(path: Path, flavour: Flavour) -> dict[str, Any]:
         )
     package = keras if flavour == "tf_keras" else keras3()
     try:
-        with ours_hidden(path), _keras_is(package):
+        with _keras_is(package), ours_hidden(path):
             own = _own(load_file(path), path.parent)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failed(path, flavour, error) from error
     return {name: thing for thing in own for name in (thing.__name__, package.saving.get_registered_name(thing))}
 
 
 def works_with_keras3_only(path: Path, cause: str) -> ModelError:
     """The refusal of layers that cannot be moved to tf_keras."""
+    where = cause.partition(" (/")[0]  # Python adds the place where tf_keras is installed
     return ModelError(
-        f"The custom objects of {path.name} do not work with tf_keras, which training for int8 needs: {cause}",
+        f"The custom objects of {path.name} do not work with tf_keras, which training for int8 needs: {where}",
         expected="layers made of what Keras 3 and tf_keras share: keras.layers, keras.activations, tf.*",
         mend="write tf.* in the place of keras.ops.*, and take settings in __init__ and return them in get_config",
     )
@@ -104,7 +105,7 @@ def _own(module: ModuleType, folder: Path) -> list[Any]:
     return [each for each, file in files.items() if file and Path(file).is_relative_to(folder)]
 
 
-def _failed(path: Path, flavour: Flavour, error: Exception) -> UsageError | ModelError:
+def _failed(path: Path, flavour: Flavour, error: BaseException) -> UsageError | ModelError:
     where = where_it_failed(error, path.parent)
     # What Keras 3 has and tf_keras has not is missed as an import or as an attribute.
     if flavour == "tf_keras" and isinstance(error, ImportError | AttributeError) and "keras" in str(error):

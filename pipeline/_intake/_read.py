@@ -158,11 +158,18 @@ def _loaded(opened: Opened, flavour: Flavour, objects: Mapping[str, Any], reques
     except EdgesmithError:
         raise
     except Exception as error:
-        raise ModelError(
-            f"{request.name} cannot be loaded by {flavour}: {_formats.first_line(error)}",
-            expected="a whole model, as model.save() wrote it",
-            mend="load it where it was made and save it anew with model.save('model.keras')",
-        ) from error
+        raise _not_loaded(request.name, flavour, _formats.first_line(error), objects) from error
+
+
+def _not_loaded(name: str, flavour: Flavour, why: str, objects: Mapping[str, Any]) -> ModelError:
+    own = next((each for each in objects if each in why), None)
+    if own is None:
+        mend = "load it where it was made and save it anew with model.save('model.keras')"
+    else:
+        mend = f"return all that {own}.__init__ takes from {own}.get_config, and save the model anew"
+    return ModelError(
+        f"{name} cannot be loaded by {flavour}: {why}", expected="a whole model, as model.save() wrote it", mend=mend
+    )
 
 
 def _flat_and_proven(model: Any, opened: Opened, flavour: Flavour, request: Request) -> Reading:
@@ -195,12 +202,20 @@ def _told_of_custom(request: Request) -> Iterator[None]:
 
     try:
         yield
-    except EdgesmithError:
-        raise
+    except EdgesmithError as error:
+        if request.custom is None or request.custom.name not in str(error.__cause__):
+            raise
+        raise works_with_keras3_only(request.custom, _innermost(str(error.__cause__))) from error
     except Exception as error:
         if request.custom is None:
             raise
         raise works_with_keras3_only(request.custom, where_it_failed(error, request.custom.parent)) from error
+
+
+def _innermost(report: str) -> str:
+    """The error itself, out of what tf_keras wraps around one that a layer raised."""
+    lines = [line.strip() for line in report.partition("Call arguments received")[0].splitlines()]
+    return next(line for line in reversed(lines) if line)
 
 
 def _keras(flavour: Flavour) -> Any:
