@@ -1,4 +1,4 @@
-"""Keeps zeros at zero while a model trains on."""
+"""Keeps zeros at zero, and equal weights equal, while a model trains on."""
 
 from __future__ import annotations
 
@@ -50,6 +50,34 @@ def keep_zeros(model: Any) -> Any:
     masks = Masks(sparse)
     masks.set([one.numpy() != 0 for one in sparse])
     return after_every_batch(masks.apply)
+
+
+def keep_clusters(model: Any) -> Any:
+    """A Keras callback that keeps equal what is equal now in each of the model's kernels; zeros stay zeros.
+
+    After every batch each weight takes the mean of all that began with its value: the shared values are trained, the
+    sharing itself stays. So it is whatever quantizer the model holds: the same weight in the same channel is rounded to
+    the same integer. For drafts with the trait "clustered", in every stage that trains them on.
+
+    Args:
+        model: a Keras model with the weights that training begins with, in wrappers or not.
+    """
+    from pipeline._tf import tf
+
+    shared = []
+    for variable in filter(is_kernel, model.trainable_weights):
+        values, places = np.unique(variable.numpy(), return_inverse=True)
+        # Where hardly a weight has its like, nothing is clustered.
+        if 2 * values.size <= variable.numpy().size:
+            shared.append((variable, tf.constant(places.reshape(-1)), tf.constant((values != 0).astype(np.float32))))
+
+    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def apply() -> None:
+        for variable, places, nonzero in shared:
+            means = tf.math.unsorted_segment_mean(tf.reshape(variable, [-1]), places, nonzero.shape[0]) * nonzero
+            variable.assign(tf.reshape(tf.gather(means, places), variable.shape))
+
+    return after_every_batch(apply)
 
 
 def after_every_batch(act: Any) -> Any:

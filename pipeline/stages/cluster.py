@@ -118,10 +118,13 @@ class Cluster(TrainingSettings, Stage):
 
 
 def _weights(layer: Any) -> list[tuple[str, Any]]:
-    """The weights of a layer that TFMOT clusters, with its names for them. Depthwise kernels are not among them."""
+    """The weights of a layer that TFMOT clusters, with its names for them. Depthwise kernels are not among them.
+
+    Nor is attention: TFMOT hands its weights back in another order.
+    """
     from tensorflow_model_optimization.python.core.clustering.keras.clustering_registry import ClusteringRegistry
 
-    if not layer.weights or not ClusteringRegistry.supports(layer):
+    if not layer.weights or type(layer).__name__ == "MultiHeadAttention" or not ClusteringRegistry.supports(layer):
         return []
     found: list[tuple[str, Any]] = ClusteringRegistry.make_clusterable(layer).get_clusterable_weights()
     return found

@@ -132,8 +132,11 @@ class Prune(PruneSettings, Stage):
             layers.setdefault(kernel.layer, []).append(kernel)
         levels = [*(one for one in SENSITIVITY_LEVELS if one < self.max_layer_sparsity), self.max_layer_sparsity]
 
+        found = alive_scores(score(kernels), [kernel.values() != 0 for kernel in kernels])
+        scores_of = {id(kernel): one for kernel, one in zip(kernels, found, strict=True)}
+
         def masks_at(some: Sequence[Kernel], level: float) -> Sequence[Mask]:
-            scores = alive_scores(score(some), [kernel.values() != 0 for kernel in some])
+            scores = [scores_of[id(kernel)] for kernel in some]
             return self._counted(_shares.by_share([level] * len(some)))(some, scores, 1.0)
 
         harm = loss_increases(layers, levels, masks_at, validation_loss(model, data, seed), progress)
