@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from pipeline.draft import Draft
 
-Measure = Literal["parameters", "macs"]
+Measure = Literal["parameters", "macs", "time"]
+"""What a goal is about; `time` is an estimate, in MACs."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Ranked:
             for group, weight in zip(self._groups, self._weights, strict=True)
         ]
         # Fewer parameters are wanted where bytes count, fewer MACs where time does.
-        time = self._remaining_time() if measure == "macs" else self._remaining(measure)
+        time = self._remaining("parameters" if measure == "parameters" else "time")
         return Planner(candidates, self._branch_losses(), self._remaining(measure), time, self._limits).reach(goal)
 
     def cut(self, plan: Plan) -> Draft:
@@ -96,12 +97,11 @@ class Ranked:
         )
 
     def _remaining(self, measure: Measure) -> RemainingCost:
+        if measure == "time":
+            return RemainingCost(self._channels, self._model, time_rates(self._model), in_steps=True)
         costs = layer_costs(self._model)
         rates = {cost.name: cost.uses if measure == "macs" else (1,) * len(cost.uses) for cost in costs}
         return RemainingCost(self._channels, self._model, rates)
-
-    def _remaining_time(self) -> RemainingCost:
-        return RemainingCost(self._channels, self._model, time_rates(self._model), in_steps=True)
 
     def _weight_of(self, group: Group, criterion: Criterion) -> float:
         """Norms say nothing of one layer against another, so all groups count alike; a change of the loss does."""

@@ -127,17 +127,17 @@ class PruneFilters(TrainingSettings, Stage):
         return ranked.cut(plan)
 
     def _as_fast(self, ranked: Ranked, watch: Stopwatch, goal: float, progress: Progress) -> Draft:
-        """The largest cut draft that is as fast as asked, found by halving the way between all MACs and the fewest."""
-        whole = ranked.cost("macs")
-        plan = ranked.plan("macs", 0.0)
-        fastest, share = ranked.cut(plan), 0.0
+        """The largest cut draft that is as fast as asked, found by halving the way between all and the least."""
+        whole = ranked.cost("time")
+        plan = ranked.plan("time", 0.0)
+        fastest = ranked.cut(plan)
         share = watch.share(fastest)
         if share > goal:
             raise ranked.unreachable(self._goal(), share)
         least, most = plan.cost / whole, 1.0
         for _ in range(BISECTIONS):
             middle = (least + most) / 2
-            draft = ranked.cut(ranked.plan("macs", whole * middle))
+            draft = ranked.cut(ranked.plan("time", whole * middle))
             found = watch.share(draft)
             if found <= goal:
                 fastest, share, least = draft, found, middle
