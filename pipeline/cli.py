@@ -47,6 +47,8 @@ def cli() -> None:
 @click.option("--cache", "cache_folder", type=click.Path(path_type=Path), help="Default: ~/.cache/edgesmith.")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep results of stages.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="stages.prune.sparsity=0.9; repeatable.")
+@click.option("--custom-objects", metavar="FILE", help="Python file with the model's own layer classes.")
+@click.option("--trust-code", is_flag=True, help="Let a model file run the code it holds (Lambda layers).")
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
 @_debug
 def run(
@@ -55,6 +57,8 @@ def run(
     cache_folder: Path | None,
     no_cache: bool,
     overrides: tuple[str, ...],
+    custom_objects: str | None,
+    trust_code: bool,
     as_json: bool,
 ) -> None:
     """Run a RECIPE: data and model in, a proven int8 .tflite and a report out."""
@@ -63,13 +67,21 @@ def run(
     from pipeline.console import ConsoleProgress
     from pipeline.recipe import load_recipe
 
+    if custom_objects is not None:
+        # Paths on the command line are relative to where we stand, those in a recipe to the recipe.
+        overrides = (*overrides, f"model.custom_objects={json.dumps(str(Path(custom_objects).absolute()))}")
     loaded = load_recipe(recipe, overrides)
     folder = out or Path("runs", loaded.name)
     with ConsoleProgress() as progress:
         from pipeline import flow
 
         report = flow.run(
-            loaded, out=folder, cache=_cache(cache_folder, no_cache), progress=progress, command=_command_line()
+            loaded,
+            out=folder,
+            cache=_cache(cache_folder, no_cache),
+            progress=progress,
+            command=_command_line(),
+            trust_code=trust_code,
         )
     _show(report, folder, as_json, progress)
     sys.exit(0 if report.ok else 1)

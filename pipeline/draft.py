@@ -50,12 +50,15 @@ class Draft:
         weights: its weights in Keras' order.
         traits: what compression has given it so far, a subset of `stage.TRAITS`.
         steps: the stages behind it.
+        teacher: the model whose outputs can guide later stages: the last draft that no compression had touched, or
+            the one that a stage named. None while this draft itself is untouched.
     """
 
     architecture: str
     weights: tuple[NDArray[Any], ...]
     traits: frozenset[str] = frozenset()
     steps: tuple[Step, ...] = ()
+    teacher: Draft | None = None
 
     @classmethod
     def of(cls, model: Any, traits: frozenset[str] = frozenset()) -> Draft:
@@ -76,7 +79,12 @@ class Draft:
 
     def then(self, model: Any, step: Step, traits: frozenset[str]) -> Draft:
         """The draft after `step`, which made `model` out of this one."""
-        return replace(Draft.of(model, traits), steps=(*self.steps, step))
+        teacher = self.teacher or (self.bare() if traits and not self.traits else None)
+        return replace(Draft.of(model, traits), steps=(*self.steps, step), teacher=teacher)
+
+    def bare(self) -> Draft:
+        """The model alone, without what lies behind it."""
+        return replace(self, steps=(), teacher=None)
 
     def to_files(self) -> dict[str, bytes]:
         """The draft as files for the cache; `from_files` reads them back, bit for bit."""
@@ -87,7 +95,12 @@ class Draft:
         }
         arrays = io.BytesIO()
         np.savez(arrays, **{f"w{index}": weight for index, weight in enumerate(self.weights)})
-        return {"draft.json": json.dumps(facts).encode(), "weights.npz": arrays.getvalue()}
+        teacher = self.teacher.to_files() if self.teacher else {}
+        return {
+            "draft.json": json.dumps(facts).encode(),
+            "weights.npz": arrays.getvalue(),
+            **{f"teacher-{name}": content for name, content in teacher.items()},
+        }
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Draft:
@@ -96,16 +109,20 @@ class Draft:
         with np.load(io.BytesIO(files["weights.npz"]), allow_pickle=False) as arrays:
             weights = tuple(arrays[f"w{index}"] for index in range(len(arrays.files)))
         steps = tuple(Step(**step) for step in facts["steps"])
-        return cls(facts["architecture"], weights, frozenset(facts["traits"]), steps)
+        of_teacher = {name.removeprefix("teacher-"): files[name] for name in files if name.startswith("teacher-")}
+        teacher = cls.from_files(of_teacher) if of_teacher else None
+        return cls(facts["architecture"], weights, frozenset(facts["traits"]), steps, teacher)
 
     @property
     def sha256(self) -> str:
-        """Names the architecture and every bit of the weights; the steps behind them do not count."""
+        """Names the architecture and every bit of the weights, and its teacher's; the steps behind do not count."""
         digest = hashlib.sha256(self.architecture.encode())
         for array in self.weights:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
         digest.update(",".join(sorted(self.traits)).encode())
+        if self.teacher is not None:
+            digest.update(self.teacher.sha256.encode())
         return digest.hexdigest()
 
 

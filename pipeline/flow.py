@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from pipeline.recipe import Recipe
 
 
-def run(recipe: Recipe, *, out: Path, cache: Cache, progress: Progress, command: str = "") -> Report:
+def run(
+    recipe: Recipe, *, out: Path, cache: Cache, progress: Progress, command: str = "", trust_code: bool = False
+) -> Report:
     """Take a recipe all the way: data, model, stages, int8, proof, measurement, report.
 
     Args:
@@ -29,6 +31,7 @@ def run(recipe: Recipe, *, out: Path, cache: Cache, progress: Progress, command:
         cache: results of earlier runs; used where nothing that shaped them has changed.
         progress: told how far it is.
         command: the command line, for the report.
+        trust_code: whether code that a model file brings along may run.
 
     Returns:
         The report, which also lies in `out`. `report.ok` is False where a check failed.
@@ -42,7 +45,7 @@ def run(recipe: Recipe, *, out: Path, cache: Cache, progress: Progress, command:
         progress.log("run", recipe=recipe.name, command=command)
         data = recipe.data.load(recipe.task, seed=recipe.seed, progress=progress)
 
-        drafts, steps = forge.drafts(recipe, data, cache, progress)
+        drafts, steps = forge.drafts(recipe, data, cache, progress, trust_code=trust_code)
         baseline = forge.baseline(drafts, cache, work, progress)
         artifact = forge.artifact(drafts[-1], recipe, data, cache, work, progress)
 

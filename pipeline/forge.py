@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from edge_targets.tflite_graph import Graph, parse_graph
 from pipeline import convert, ota
 from pipeline.artifact import Artifact, TensorSpec, sha256_of
 from pipeline.cache import code_version, key_of
+from pipeline.choice import ModelSpec
 from pipeline.draft import Draft
 from pipeline.errors import ModelError, StorageError
 from pipeline.plugins import module
@@ -23,12 +25,14 @@ if TYPE_CHECKING:
     from pipeline.dataset import Dataset
     from pipeline.progress import Progress
     from pipeline.recipe import Recipe
+    from pipeline.settings import ModelFile
     from pipeline.stage import Stage
 
 Files = dict[str, bytes]
 
 _NOUNS = (
     "pipeline._tf",
+    "pipeline.augment",
     "pipeline.draft",
     "pipeline.dataset",
     "pipeline.stage",
@@ -38,17 +42,26 @@ _NOUNS = (
 
 
 def drafts(
-    recipe: Recipe, data: Dataset, cache: Cache, progress: Progress
+    recipe: Recipe, data: Dataset, cache: Cache, progress: Progress, *, trust_code: bool = False
 ) -> tuple[list[Draft], tuple[StepRecord, ...]]:
-    """Build the model and take it through the stages.
+    """Build the model, or take in the user's own, and take it through the stages.
+
+    Args:
+        recipe: names the model and the stages.
+        data: what the model is for.
+        cache: results of earlier runs.
+        progress: told how far it is.
+        trust_code: whether code that a model file brings along may run.
 
     Returns:
-        The draft as built and after each stage; and a record of each stage.
+        The draft as built and after each stage; and a record of the intake, if there was one, and of each stage.
     """
-    made = [_built(recipe, data, cache, progress)]
-    records = []
+    first, cached = _begun(recipe, data, cache, progress, trust_code)
+    made, records = [first], [StepRecord(step, cached) for step in first.steps]
     for index, stage in enumerate(recipe.stages):
-        draft, cached = _applied(stage, made[-1], data, _seed_of(recipe, index, stage), cache, progress)
+        seed = _seed_of(recipe, index, stage)
+        taught = _taught(stage, made[-1], seed, data, cache, progress, trust_code)
+        draft, cached = _applied(stage, taught, data, seed, cache, progress)
         made.append(draft)
         records.append(StepRecord(draft.steps[-1], cached))
     return made, tuple(records)
@@ -82,7 +95,39 @@ def artifact(draft: Draft, recipe: Recipe, data: Dataset, cache: Cache, work: Pa
     return _laid_down(files["model.tflite"], work / "model.tflite", travels=True)
 
 
-def _built(recipe: Recipe, data: Dataset, cache: Cache, progress: Progress) -> Draft:
+def _begun(recipe: Recipe, data: Dataset, cache: Cache, progress: Progress, trust_code: bool) -> tuple[Draft, bool]:
+    """The draft that the stages start from, and whether it came from the cache."""
+    file = recipe.model.file
+    if file is None:
+        return _built(recipe, data, cache, progress)
+    return _taken_in(file, recipe.seed, data, cache, progress, trust_code)
+
+
+def _taken_in(
+    file: ModelFile, seed: int, data: Dataset, cache: Cache, progress: Progress, trust_code: bool
+) -> tuple[Draft, bool]:
+    from pipeline import intake
+
+    source = intake.ModelSource(file.path, file.options, file.custom_objects, trust_code)
+    if file.custom_objects is not None:
+        intake.register_custom_objects(file.custom_objects)
+    fits = intake.Fit(data.input_shape, data.num_outputs, data.task.output_shape(data.num_outputs, data.input_shape))
+    key = key_of(
+        kind="intake",
+        model=source.fingerprint(),
+        fits=asdict(fits),
+        seed=seed,
+        code=code_version("pipeline.intake", "pipeline._intake._child", *_NOUNS),
+    )
+
+    def make() -> Files:
+        return intake.take_in(source, fits, seed=seed, progress=progress).to_files()
+
+    files, cached = _remembered(cache, key, make, progress)
+    return Draft.from_files(files), cached
+
+
+def _built(recipe: Recipe, data: Dataset, cache: Cache, progress: Progress) -> tuple[Draft, bool]:
     spec = recipe.model
     key = key_of(
         kind="build",
@@ -93,7 +138,8 @@ def _built(recipe: Recipe, data: Dataset, cache: Cache, progress: Progress) -> D
         seed=recipe.seed,
         code=code_version(f"models.{spec.name}", *_NOUNS),
     )
-    return Draft.from_files(_remembered(cache, key, lambda: _build(recipe, data).to_files(), progress)[0])
+    files, cached = _remembered(cache, key, lambda: _build(recipe, data).to_files(), progress)
+    return Draft.from_files(files), cached
 
 
 def _build(recipe: Recipe, data: Dataset) -> Draft:
@@ -109,7 +155,25 @@ def _build(recipe: Recipe, data: Dataset) -> Draft:
             expected="inputs as the model's documentation names them",
             mend="choose another model, or other data settings (add_channel appends a channel axis)",
         ) from error
+    expected = data.task.output_shape(data.num_outputs, data.input_shape)
+    if tuple(model.output_shape[1:]) != expected:
+        raise ModelError(
+            f"The model {recipe.model.name} gives outputs of shape {tuple(model.output_shape[1:])}.",
+            expected=f"{expected}, as the task {data.task.task_name()} asks for",
+            mend="choose a model for this task (autoencoder for anomaly)",
+        )
     return Draft.of(model)
+
+
+def _taught(
+    stage: Stage, draft: Draft, seed: int, data: Dataset, cache: Cache, progress: Progress, trust_code: bool
+) -> Draft:
+    """The draft with the teacher that a stage names by its file."""
+    file = stage.teacher_file()
+    if file is None:
+        return draft
+    teacher, _ = _taken_in(file, seed, data, cache, progress, trust_code)
+    return replace(draft, teacher=teacher.bare())
 
 
 def _applied(
@@ -120,7 +184,7 @@ def _applied(
         kind="stage",
         stage=name,
         settings=stage.model_dump(mode="json"),
-        code=code_version(f"pipeline.stages.{name}", type(data.task).__module__, *_NOUNS),
+        code=code_version(f"pipeline.stages.{name}", type(data.task).__module__, *_models_of(stage), *_NOUNS),
         draft=draft.sha256,
         data=data.fingerprint,
         seed=seed,
@@ -134,7 +198,13 @@ def _applied(
         progress.note(f"{name}: unchanged, taken from the cache")
     after = Draft.from_files(files)
     # An entry may stem from a run whose earlier steps took other seconds: only its own step is its word.
-    return Draft(after.architecture, after.weights, after.traits, (*draft.steps, after.steps[-1])), cached
+    return replace(after, steps=(*draft.steps, after.steps[-1])), cached
+
+
+def _models_of(stage: Stage) -> list[str]:
+    """The modules of the zoo that a stage's settings name."""
+    chosen = (getattr(stage, name) for name in type(stage).model_fields)
+    return [f"models.{each.name}" for each in chosen if isinstance(each, ModelSpec) and each.file is None]
 
 
 def _remembered(cache: Cache, key: str, make: Callable[[], Files], progress: Progress) -> tuple[Files, bool]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pipeline.dataset import Dataset
     from pipeline.draft import Draft
     from pipeline.progress import Progress
+    from pipeline.settings import ModelFile
 
 TRAITS = frozenset({"sparse", "clustered", "qat", "filters_removed", "distilled"})
 
@@ -46,6 +47,10 @@ class Stage(Settings, ABC):
             BrokenPromise: the step did not reach what its settings ask for.
             ModelError: the model has something that this stage cannot work on.
         """
+
+    def teacher_file(self) -> ModelFile | None:
+        """The file of a model that this stage learns from; it is taken in before `apply`, as `draft.teacher`."""
+        return None
 
     @classmethod
     def stage_name(cls) -> str:

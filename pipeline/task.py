@@ -71,6 +71,20 @@ class Task(Settings, ABC):
     def loss(self, model: Any) -> Any:
         """The Keras loss that fits this model's last layer (logits or probabilities)."""
 
+    def soft_loss(self, student: Any, teacher: Any, temperature: float) -> Callable[[Any, Any], Any]:
+        """How far a student's outputs are from its teacher's: their mean squared distance, if the task says no other.
+
+        Args:
+            student, teacher: Keras models; what they end in (logits or probabilities) may differ.
+            temperature: softens both where the outputs are chances; 1 leaves them as they are.
+
+        Returns:
+            A function of a batch of outputs (student's, teacher's), as tensors, to one number.
+        """
+        from pipeline._tf import tf
+
+        return lambda ours, theirs: tf.reduce_mean(tf.square(ours - theirs))
+
     @abstractmethod
     def keras_metrics(self, model: Any) -> list[Any]:
         """Keras metrics to watch while training, fit for this model's last layer."""

@@ -75,6 +75,7 @@ def prove(
     with progress.bar("verify", 2 * data.test.size) as bar:
         before, after = (score(one, data, bar.advance) for one in (baseline, artifact))
     checks = (
+        *intake_checks(draft),
         *byte_checks(model, layers, draft),
         *agreement_checks(data.task, before.outputs, after.outputs),
         *budget_checks(budgets, before.value, after.value, artifact, layers),
@@ -132,6 +133,21 @@ def dequantize(q: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
         return found
     real: NDArray[np.float32] = (q.astype(np.float32) - np.float32(spec.zero_point)) * np.float32(spec.scale)
     return real
+
+
+def intake_checks(draft: Draft) -> list[Check]:
+    """How far a model that was taken in is from the original, on random inputs."""
+    return [
+        Check.at_most(
+            "intake_difference",
+            step.metrics["largest_difference"],
+            step.metrics["tolerance"],
+            "",
+            "the original's outputs against the flat model's",
+        )
+        for step in draft.steps
+        if step.stage == "intake"
+    ]
 
 
 def byte_checks(model: bytes, layers: tuple[Layer, ...], draft: Draft) -> list[Check]:

@@ -10,9 +10,11 @@ from pydantic import Field
 
 from pipeline.errors import Diverged
 from pipeline.settings import Settings
+from pipeline.stages._guidance import Guidance, guided, teacher_of
 
 if TYPE_CHECKING:
     from pipeline.dataset import Dataset
+    from pipeline.draft import Draft
     from pipeline.progress import Bar, Progress
 
 
@@ -38,6 +40,7 @@ class TrainingSettings(Settings):
         "cosine", description="cosine falls to zero over the run (Loshchilov and Hutter, 2016)."
     )
     early_stopping: EarlyStopping | None = Field(None, description="Off unless given.")
+    guidance: Guidance | None = Field(None, description="A teacher's outputs beside the targets; off unless given.")
     tensorboard: bool = Field(False, description="Write TensorBoard logs into the output folder.")
 
     def steps_per_epoch(self, data: Dataset) -> int:
@@ -67,6 +70,7 @@ def fit(
     progress: Progress,
     callbacks: tuple[Any, ...] = (),
     settled_after: int = 0,
+    draft: Draft | None = None,
 ) -> Trained:
     """Train a Keras model on the training split; the validation split is only watched.
 
@@ -79,11 +83,16 @@ def fit(
         progress: a bar that moves a step a batch, and a line of log an epoch.
         callbacks: more Keras callbacks.
         settled_after: epochs in which the model is still being changed; early stopping looks only at later ones.
+        draft: what the training starts from; its teacher guides it where the settings ask for that.
 
     Raises:
+        ModelError: the teacher does not fit the model.
         Diverged: the loss is no finite number any more; training stops in that batch.
     """
-    model.compile(_optimizer(settings, data), data.task.loss(model), data.task.keras_metrics(model))
+    optimizer, loss, metrics = _optimizer(settings, data), data.task.loss(model), data.task.keras_metrics(model)
+    if settings.guidance is not None and draft is not None:
+        model = guided(model, teacher_of(draft, settings.guidance), data.task, settings.guidance)
+    model.compile(optimizer, loss, metrics)
     with progress.bar(stage, settings.total_steps(data)) as bar:
         history = model.fit(
             data.training_batches(settings.batch_size, seed),

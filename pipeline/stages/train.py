@@ -31,7 +31,7 @@ class Train(TrainingSettings, Stage):
         started = time.perf_counter()
         fix_seed(seed)
         model = draft.restore()
-        trained = fit(model, self, data, stage="train", seed=seed, progress=progress)
+        trained = fit(model, self, data, stage="train", seed=seed, progress=progress, draft=draft)
         step = Step(
             "train", self.model_dump(mode="json"), time.perf_counter() - started, trained.metrics, trained.curves
         )

@@ -12,8 +12,11 @@ from pipeline.task import Task
 from pipeline.tasks._confusion import class_figures
 from pipeline.tasks._last_layer import last_activation
 from pipeline.tasks._scores import require_scorable, sigmoid_probabilities, softmax_probabilities
+from pipeline.tasks._soft_loss import soft_binary_loss, soft_categorical_loss
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 
@@ -62,6 +65,12 @@ class Classification(Task):
         if self.output == "single":
             return keras.losses.BinaryCrossentropy(from_logits=last_activation(model) != "sigmoid")
         return keras.losses.SparseCategoricalCrossentropy(from_logits=last_activation(model) != "softmax")
+
+    def soft_loss(self, student: Any, teacher: Any, temperature: float) -> Callable[[Any, Any], Any]:
+        """Cross-entropy of the softened outputs, times the temperature squared (Hinton et al., 2015)."""
+        if self.output == "single":
+            return soft_binary_loss(student, teacher, temperature)
+        return soft_categorical_loss(student, teacher, temperature)
 
     def keras_metrics(self, model: Any) -> list[Any]:
         from pipeline._tf import keras

@@ -19,8 +19,11 @@ from pipeline.tasks._scores import (
     sigmoid_probabilities,
     with_notes,
 )
+from pipeline.tasks._soft_loss import soft_binary_loss
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 
@@ -64,6 +67,10 @@ class MultiLabel(Task):
         from pipeline._tf import keras
 
         return keras.losses.BinaryCrossentropy(from_logits=last_activation(model) != "sigmoid")
+
+    def soft_loss(self, student: Any, teacher: Any, temperature: float) -> Callable[[Any, Any], Any]:
+        """Cross-entropy of each label's softened chance, times the temperature squared (Hinton et al., 2015)."""
+        return soft_binary_loss(student, teacher, temperature)
 
     def keras_metrics(self, model: Any) -> list[Any]:
         from pipeline._tf import keras
