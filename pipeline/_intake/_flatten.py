@@ -204,8 +204,13 @@ def _run(layer: Any, call: Call, args: Any, kwargs: dict[str, Any]) -> Any:
         return layer(*args, **kwargs)
     except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
         raise ModelError(
-            f"Layer {call.path!r} of class {type(call.layer).__name__} does not work in tf_keras: "
-            f"{str(error).strip().splitlines()[0][:300]}",
+            f"Layer {call.path!r} of class {type(call.layer).__name__} does not work in tf_keras: {_reason(error)}",
             expected="a layer that tf_keras calls as Keras 3 does",
             mend="change its settings or what it is called with, or put another layer in its place",
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The line of a tf_keras message that says what was wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)[:300]

@@ -249,7 +249,8 @@ def _outputs(node: Any) -> list[Any]:
 def _input_name(tensor: Any) -> str:
     history = tensor._keras_history
     name: str = (history.operation if hasattr(history, "operation") else history.layer).name
-    return name
+    # Keras 3 names an input that it cut out of another model by a number of the session.
+    return "input" if re.fullmatch(r"keras_tensor_\d+CLONE", name) else name
 
 
 def _check_dense(inputs: list[Any]) -> None:
@@ -302,6 +303,8 @@ def _told_by_the_user(node: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any
     bound = _bound(node.operation, args, kwargs)
     first = next(iter(bound.values()), None)
     kept = {}
+    if "mask" not in kwargs and "mask" in inspect.signature(node.operation.call).parameters:
+        _check_unmasked(node.operation, first)
     for name, value in kwargs.items():
         if name == "mask" or name.endswith("_mask"):
             partner = first if name == "mask" else bound.get(name.removesuffix("_mask"))
@@ -309,6 +312,17 @@ def _told_by_the_user(node: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any
                 continue
         kept[name] = value
     return args, kept
+
+
+def _check_unmasked(layer: Any, first: Any) -> None:
+    # Keras 3 forgets the mask of a sequence that comes with initial states; tf_keras would go by it.
+    if any(mask is not None for mask in leaves(_masks(first))):
+        raise ModelError(
+            f"Layer {layer.name!r} of class {type(layer).__name__} is called with a masked sequence and further "
+            "tensors: Keras 3 ignores the mask, tf_keras does not",
+            expected="one tensor with a mask, or several without",
+            mend="build the model without mask_zero and Masking",
+        )
 
 
 def is_layer(thing: Any) -> bool:

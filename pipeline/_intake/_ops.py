@@ -233,7 +233,8 @@ def _get_item(op: _Op) -> Any:
     """x[:, 0]: tf_keras has a layer for it that it makes only by itself, so ask for it by its JSON."""
     from pipeline._tf import keras
 
-    key = op.given["key"] if isinstance(op.given["key"], tuple) else (op.given["key"],)
+    # A key that was read from a file is a list.
+    key = tuple(op.given["key"]) if isinstance(op.given["key"], list | tuple) else (op.given["key"],)
     taken = sum(isinstance(part, int | slice) for part in key)
     whole_batch = key[0] == slice(None) or (key[0] is Ellipsis and taken < op.given["x"].shape.rank)
     if not whole_batch or not all(_simple(part) for part in leaves(list(key))):

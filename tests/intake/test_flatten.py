@@ -100,6 +100,15 @@ def test_shared_layers_stay_shared(keras: Any) -> None:
     assert flat.model.count_params() == 20
 
 
+def test_a_layer_shared_by_two_nested_models_is_found_under_both_paths(keras: Any) -> None:
+    dense = keras.layers.Dense(4, name="twin")
+    inside = [keras.Input((4,)) for _ in range(2)]
+    one, other = (keras.Model(x, dense(x), name=name) for x, name in zip(inside, ("one", "other"), strict=True))
+    x = keras.Input((4,))
+    flat = proven(keras.Model(x, one(other(x))))
+    assert flat.renamed == {"other/twin": "twin", "one/twin": "twin"}
+
+
 def test_a_model_used_twice_with_several_outputs(keras: Any) -> None:
     x = keras.Input((8, 8, 3))
     shared = block(keras, 2, "shared")
@@ -168,6 +177,14 @@ def test_masks_reach_where_they_did(keras: Any, tmp_path: Path) -> None:
     # Keras 3 writes the masks that it made into the file, and makes them anew when it reads it.
     model.save(tmp_path / "masked.keras")
     proven(keras.models.load_model(tmp_path / "masked.keras"))
+
+
+def test_a_mask_of_the_users_own_stays(keras: Any) -> None:
+    x, mask = keras.Input((6, 3)), keras.Input((6,), dtype="bool", name="mask")
+    flat = proven(keras.Model([x, mask], keras.layers.SimpleRNN(2)(x, mask=mask)))
+    series = np.ones((1, 6, 3), "float32")
+    masks = [np.arange(6)[None] < 6, np.arange(6)[None] < 2]
+    assert not np.allclose(*(flat.model([series, each]) for each in masks))
 
 
 # Keras 3 says that it cannot tell behind a nested model what was masked; inside it can.

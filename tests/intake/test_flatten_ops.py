@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,8 @@ def of_operation(compute: Compute) -> Any:
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_an_operation_becomes_layers_that_compute_the_same(name: str) -> None:
+def test_an_operation_becomes_layers_that_compute_the_same(name: str, tmp_path: Path) -> None:
+    from pipeline._tf import keras3
     from pipeline.draft import Draft
 
     model = of_operation(EXACT[name])
@@ -91,6 +93,10 @@ def test_an_operation_becomes_layers_that_compute_the_same(name: str) -> None:
     flat = flatten(model).model
     assert largest_difference(model, flat, seed=5) <= TOLERANCE
     assert largest_difference(flat, Draft.of(flat).restore(), seed=5) <= TOLERANCE
+    # What it was called with comes back out of a file in other types.
+    model.save(tmp_path / "saved.keras")
+    saved = flatten(keras3().models.load_model(tmp_path / "saved.keras")).model
+    assert largest_difference(model, saved, seed=5) <= TOLERANCE
 
 
 def test_every_operation_that_is_replayed_is_tried() -> None:

@@ -132,6 +132,18 @@ def test_attention_with_what_only_keras_3_knows(keras3: Any) -> None:
     assert "called with query_mask=" in refusal(keras3.Model(x, masked)).what
 
 
+def test_a_mask_that_keras_3_ignores(keras3: Any) -> None:
+    ids, state = keras3.Input((5,)), keras3.Input((2,))
+    embedded = keras3.layers.Embedding(6, 4, mask_zero=True)(ids)
+    model = keras3.Model([ids, state], keras3.layers.GRU(2, name="gru")(embedded, initial_state=state))
+    assert "'gru'" in refusal(model).what and "mask_zero" in refusal(model).mend
+
+
+def test_what_tf_keras_says_is_passed_on(keras3: Any) -> None:
+    model = keras3.Sequential([keras3.Input((8, 8, 3), dtype="uint8"), keras3.layers.Conv2D(2, 3, name="conv")])
+    assert "'conv'" in refusal(model).what and "uint8" in refusal(model).what
+
+
 def test_gates_of_a_recurrent_layer_that_are_another_function_in_tf_keras(keras3: Any) -> None:
     lstm = keras3.layers.LSTM(3, recurrent_activation="hard_sigmoid")
     assert "'hard_sigmoid'" in refusal(keras3.Sequential([keras3.Input((5, 4)), lstm])).what
