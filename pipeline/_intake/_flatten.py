@@ -1,8 +1,10 @@
 """Any live Keras model as one flat functional tf_keras model.
 
-read        the graph of either Keras as a flat list of calls      _graph.py
+read        the graph of either Keras as a flat list of calls      _live.py, _masks.py
 simplify    what the front end does not need falls away            _front.py
 replay      each call on tf_keras layers with the same weights     _layers.py, _weights.py, _ops.py
+
+In between everything is plain data: `Graph` (_graph.py).
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ import numpy as np
 
 from pipeline._intake import _ops, _weights
 from pipeline._intake._front import Affine, simplify, with_affine
-from pipeline._intake._graph import Call, Graph, Ref, is_keras3, is_layer, leaves, mapped, read
+from pipeline._intake._graph import Call, Graph, Ref, is_keras3, is_layer, leaves, mapped
 from pipeline._intake._layers import Translated, translate
+from pipeline._intake._live import read
 from pipeline._intake._names import Names
+from pipeline._intake._op import Maker
 from pipeline.errors import ModelError
 
 _NONE: Mapping[str, type] = MappingProxyType({})
@@ -110,7 +114,7 @@ class _Replay:
     def _called(self, call: Call, tensors: Mapping[int, Any]) -> Any:
         args, kwargs = (mapped(part, lambda v: tensors[v.number] if isinstance(v, Ref) else v) for part in _both(call))
         if not is_layer(call.layer):
-            return _ops.replay(call, args, kwargs, _ops.Maker(self.names, call.path))
+            return _ops.replay(call, args, kwargs, Maker(self.names, call.path))
         translated = self._layer(call)
         if is_keras3(call.layer):
             args, kwargs = _arguments_for(translated.layer, call, args, kwargs)
@@ -138,7 +142,7 @@ class _Replay:
         if isinstance(translated.activation, str):
             if not translated.activation:
                 return output
-            maker = _ops.Maker(self.names, f"{call.path}_{translated.activation}")
+            maker = Maker(self.names, f"{call.path}_{translated.activation}")
             return _ops.activated(output, translated.activation, maker)
         return translated.activation(output)
 

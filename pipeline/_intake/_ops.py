@@ -5,36 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pipeline._intake._graph import Call, is_tensor, leaves
-from pipeline._intake._names import Names
-from pipeline.errors import ModelError
-
-# A constant larger than this is a weight in disguise: it would be written into the architecture's JSON as text.
-_LARGEST_CONSTANT = 4096
-
-
-@dataclass(frozen=True)
-class Maker:
-    """Makes the layers that stand for one call, with names of their own.
-
-    Attributes:
-        names: the names of the flat model.
-        path: where the call stands in the original; the first layer is named after it.
-    """
-
-    names: Names
-    path: str
-
-    def __call__(self, kind: str, *args: Any, **settings: Any) -> Any:
-        """A tf_keras layer of class `kind`."""
-        from pipeline._tf import keras
-
-        return getattr(keras.layers, kind)(*args, name=self.names.unique(self.path), **settings)
+from pipeline._intake._op import Maker, Op, refusal
 
 
 def replay(call: Call, args: Any, kwargs: dict[str, Any], make: Maker) -> Any:
@@ -51,10 +27,10 @@ def replay(call: Call, args: Any, kwargs: dict[str, Any], make: Maker) -> Any:
     """
     kind = type(call.layer).__name__
     if kind not in REPLAYS:
-        raise _refused(call, "no layer computes exactly this")
+        raise refusal(call, "no layer computes exactly this")
     arguments = inspect.signature(call.layer.call).bind(*args, **kwargs).arguments
     settings = {key: value for key, value in vars(call.layer).items() if not key.startswith("_")}
-    return REPLAYS[kind](_Op(call, settings | arguments, make))
+    return REPLAYS[kind](Op(call, settings | arguments, make))
 
 
 def activated(tensor: Any, name: str, make: Maker) -> Any:
@@ -67,57 +43,13 @@ def activated(tensor: Any, name: str, make: Maker) -> Any:
     return gate if name == "hard_sigmoid" else make("Multiply")([tensor, gate])
 
 
-@dataclass(frozen=True)
-class _Op:
-    """One operation: its call, its settings and arguments by name, and what makes layers for it."""
-
-    call: Call
-    given: dict[str, Any]
-    make: Maker
-
-    def refused(self, why: str) -> ModelError:
-        return _refused(self.call, why)
-
-    @property
-    def x(self) -> Any:
-        """Its only tensor."""
-        return self._float(self.given["x"])
-
-    def operands(self) -> tuple[Any, Any]:
-        """Both sides of an arithmetic operation: tensors, or constants as arrays."""
-        return self._operand(self.given["x1"]), self._operand(self.given["x2"])
-
-    def static_size(self, tensor: Any) -> int:
-        """How many values a tensor has for each item of the batch."""
-        shape = tuple(tensor.shape[1:])
-        if None in shape:
-            raise self.refused(f"the shape {tuple(tensor.shape)} is not known in full")
-        size: int = math.prod(shape)
-        return size
-
-    def _operand(self, value: Any) -> Any:
-        if is_tensor(value):
-            return self._float(value)
-        if hasattr(value, "assign"):
-            raise self.refused("one side is a variable that belongs to no layer")
-        array = np.asarray(value)
-        if array.size > _LARGEST_CONSTANT or array.dtype.kind not in "fiu":
-            raise self.refused(f"one side is a constant of {array.size} values of type {array.dtype}")
-        return array
-
-    def _float(self, tensor: Any) -> Any:
-        if not tensor.dtype.is_floating:
-            raise self.refused(f"it works on {tensor.dtype.name}, and layers compute in floats")
-        return tensor
-
-
-def _arithmetic(merge: str, affine: Callable[[Any, bool], tuple[Any, Any] | None]) -> Callable[[_Op], Any]:
+def _arithmetic(merge: str, affine: Callable[[Any, bool], tuple[Any, Any] | None]) -> Callable[[Op], Any]:
     """Two tensors go through the layer `merge`; a tensor and a constant through y = scale · x + offset.
 
     `affine` says scale and offset for a constant, and whether it stands on the left, or None where there are none.
     """
 
-    def run(op: _Op) -> Any:
+    def run(op: Op) -> Any:
         left, right = op.operands()
         if is_tensor(left) and is_tensor(right):
             return _merged(op, merge, left, right)
@@ -130,14 +62,14 @@ def _arithmetic(merge: str, affine: Callable[[Any, bool], tuple[Any, Any] | None
     return run
 
 
-def _merged(op: _Op, merge: str, left: Any, right: Any) -> Any:
+def _merged(op: Op, merge: str, left: Any, right: Any) -> Any:
     # Merge layers line tensors of different ranks up from the batch on, NumPy from the last axis on.
     if not merge or left.shape.rank != right.shape.rank or left.dtype != right.dtype:
         raise op.refused(f"it joins {tuple(left.shape)} and {tuple(right.shape)}")
     return op.make(merge)([left, right])
 
 
-def _rescaled(op: _Op, tensor: Any, scale: Any, offset: Any) -> Any:
+def _rescaled(op: Op, tensor: Any, scale: Any, offset: Any) -> Any:
     for constant in (np.asarray(scale), np.asarray(offset)):
         if not _spreads(constant.shape, tensor.shape):
             raise op.refused(f"a constant of shape {constant.shape} changes the shape {tuple(tensor.shape)}")
@@ -154,39 +86,39 @@ def _plain(value: Any) -> Any:
     return np.asarray(value, dtype=np.float64).tolist()
 
 
-def _power(op: _Op) -> Any:
+def _power(op: Op) -> Any:
     tensor, exponent = op.operands()
     if not is_tensor(tensor) or is_tensor(exponent) or exponent.ndim or exponent != 2:
         raise op.refused("only squares are a layer")
     return op.make("Multiply")([tensor, tensor])
 
 
-def _square(op: _Op) -> Any:
+def _square(op: Op) -> Any:
     return op.make("Multiply")([op.x, op.x])
 
 
-def _negative(op: _Op) -> Any:
+def _negative(op: Op) -> Any:
     return op.make("Rescaling", scale=-1.0)(op.x)
 
 
-def _activation(name: str) -> Callable[[_Op], Any]:
+def _activation(name: str) -> Callable[[Op], Any]:
     return lambda op: op.make("Activation", name)(op.x)
 
 
-def _built_activation(name: str) -> Callable[[_Op], Any]:
+def _built_activation(name: str) -> Callable[[Op], Any]:
     return lambda op: activated(op.x, name, op.make)
 
 
-def _gelu(op: _Op) -> Any:
+def _gelu(op: Op) -> Any:
     if op.given["approximate"]:
         raise op.refused("only gelu(approximate=False) is an activation by name")
     return op.make("Activation", "gelu")(op.x)
 
 
-def _pooled(kind: str) -> Callable[[_Op], Any]:
+def _pooled(kind: str) -> Callable[[Op], Any]:
     """A mean or maximum over exactly the axes between batch and channels: global pooling."""
 
-    def run(op: _Op) -> Any:
+    def run(op: Op) -> Any:
         rank = op.x.shape.rank
         axis = op.given["axis"]
         axes = sorted(a % rank for a in (axis if isinstance(axis, list | tuple) else [axis]) if a is not None)
@@ -197,14 +129,14 @@ def _pooled(kind: str) -> Callable[[_Op], Any]:
     return run
 
 
-def _reshape(op: _Op) -> Any:
+def _reshape(op: Op) -> Any:
     batch, *rest = op.given["newshape"]
     if batch not in (-1, None, op.x.shape[0]) or math.prod(rest) != op.static_size(op.x):
         raise op.refused(f"the new shape {(batch, *rest)} reaches into the batch")
     return op.make("Reshape", tuple(rest))(op.x)
 
 
-def _transpose(op: _Op) -> Any:
+def _transpose(op: Op) -> Any:
     rank = op.x.shape.rank
     axes = [axis % rank for axis in op.given["axes"] or range(rank)[::-1]]
     if axes[0] != 0:
@@ -212,7 +144,7 @@ def _transpose(op: _Op) -> Any:
     return op.make("Permute", tuple(axes[1:]))(op.x)
 
 
-def _same_elements(op: _Op) -> Any:
+def _same_elements(op: Op) -> Any:
     """expand_dims and squeeze: another shape, which Keras 3 has already worked out."""
     shape = op.call.outputs[0].shape[1:]
     size = op.static_size(op.x)
@@ -221,7 +153,7 @@ def _same_elements(op: _Op) -> Any:
     return op.make("Reshape", shape)(op.x)
 
 
-def _concatenate(op: _Op) -> Any:
+def _concatenate(op: Op) -> Any:
     tensors = list(op.given["xs"])
     axis = op.given["axis"]
     if not all(is_tensor(tensor) for tensor in tensors) or axis is None or axis % tensors[0].shape.rank == 0:
@@ -229,7 +161,7 @@ def _concatenate(op: _Op) -> Any:
     return op.make("Concatenate", axis=axis)(tensors)
 
 
-def _get_item(op: _Op) -> Any:
+def _get_item(op: Op) -> Any:
     """x[:, 0]: tf_keras has a layer for it that it makes only by itself, so ask for it by its JSON."""
     from pipeline._tf import keras
 
@@ -253,7 +185,7 @@ def _simple(part: Any) -> bool:
     return part is None or part is Ellipsis or isinstance(part, int | slice)
 
 
-REPLAYS: dict[str, Callable[[_Op], Any]] = {
+REPLAYS: dict[str, Callable[[Op], Any]] = {
     "Add": _arithmetic("Add", lambda c, _: (1.0, c)),
     "Concatenate": _concatenate,
     "Divide": _arithmetic("", lambda c, left: None if left else (1.0 / c, 0.0)),
@@ -288,36 +220,3 @@ REPLAYS: dict[str, Callable[[_Op], Any]] = {
     "Transpose": _transpose,
     "TrueDivide": _arithmetic("", lambda c, left: None if left else (1.0 / c, 0.0)),
 }
-
-_INSTEAD = {
-    "Absolute": "a Maximum layer of x and -x",
-    "Abs": "a Maximum layer of x and -x",
-    "AveragePool": "an AveragePooling2D layer",
-    "BroadcastTo": "a RepeatVector or UpSampling layer",
-    "Clip": "a ReLU layer with max_value",
-    "Conv": "a Conv2D layer",
-    "DepthwiseConv": "a DepthwiseConv2D layer",
-    "Dot": "a Dot layer",
-    "Einsum": "an EinsumDense or a Dot layer",
-    "LayerNorm": "a LayerNormalization layer",
-    "Matmul": "a Dot layer",
-    "MaxPool": "a MaxPooling2D layer",
-    "Normalize": "a UnitNormalization layer",
-    "Pad": "a ZeroPadding2D layer",
-    "Repeat": "an UpSampling or RepeatVector layer",
-    "Resize": "a Resizing layer",
-    "Split": "slices x[:, a:b]",
-    "Stack": "a Concatenate and a Reshape layer",
-    "Sum": "a global pooling layer, times the number of values",
-    "Swapaxes": "a Permute layer",
-    "Tile": "an UpSampling or RepeatVector layer",
-}
-
-
-def _refused(call: Call, why: str) -> ModelError:
-    name = type(call.layer).__name__
-    return ModelError(
-        f"The operation {call.path!r} (keras.ops, {name}) is no layer: {why}",
-        expected="layers, and operations that are exactly a layer (docs/layers.md lists them)",
-        mend=f"build the model with {_INSTEAD.get(name, 'a layer of Keras')} in its place",
-    )

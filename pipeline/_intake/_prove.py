@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline._intake._double import in_double
-from pipeline._intake._graph import Graph, Ref, is_keras3, is_tensor, leaves, mapped, read
+from pipeline._intake._graph import Graph, Ref, is_keras3, is_tensor, leaves, mapped
+from pipeline._intake._live import read
 
 # Two frameworks add the same float32 numbers in another order; this is what that costs in a network of 150 layers.
 TOLERANCE = 1e-5
