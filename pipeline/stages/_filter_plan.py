@@ -195,6 +195,8 @@ def _best(cuts: list[_ChannelCut | _BranchCut], missing: float) -> _ChannelCut |
 
 
 def _price(cut: _ChannelCut | _BranchCut) -> float:
-    """The loss for the time that a cut saves; dearer where more of the cost goes for the same time, because a cut that only
-    lowers the count of MACs uses up the goal and leaves the model as slow as it was."""
+    """The loss for the time that a cut saves; dearer where more of the cost goes for the same time.
+
+    A cut that only lowers the count of MACs uses up the goal and leaves the model as slow as it was.
+    """
     return cut.loss / cut.saved_time * (cut.saved / cut.saved_time)

@@ -82,16 +82,17 @@ class PruneFilters(TrainingSettings, Stage):
         self._check_names(draft.restore())
         zeros = Zeros.of(draft.restore()) if "sparse" in draft.traits else None
         now, runs = draft, []
+        reached: dict[str, float] = {}
         for number in range(1, self.steps + 1):
-            now = self._cut(now, draft, number, data, seed, progress)
-            now, trained = self._fine_tuned(now, zeros, data, seed + number, progress)
+            now, reached = self._cut(now, draft, number, data, seed, progress)
+            now, trained = self._fine_tuned(now, draft, zeros, data, seed + number, progress)
             runs.append(trained)
         model = now.restore()
         step = Step(
             "prune_filters",
             self.model_dump(mode="json"),
             time.perf_counter() - started,
-            metrics=runs[-1].metrics | _costs(draft.restore(), "_before") | _costs(now.restore()),
+            metrics=runs[-1].metrics | _costs(draft.restore(), "_before") | _costs(now.restore()) | reached,
             curves=_joined(runs),
             promises={"min_sparsity": share_of_zeros(now.restore())} if zeros else {},
             notes=_what_went(draft, now),
@@ -107,8 +108,11 @@ class PruneFilters(TrainingSettings, Stage):
                 expected=f"some of: {', '.join(known)}",
             )
 
-    def _cut(self, now: Draft, before: Draft, number: int, data: Dataset, seed: int, progress: Progress) -> Draft:
-        """The draft after one cut, whose goal lies as far on the way as the cut; not yet trained."""
+    def _cut(
+        self, now: Draft, before: Draft, number: int, data: Dataset, seed: int, progress: Progress
+    ) -> tuple[Draft, dict[str, float]]:
+        """The draft after one cut, whose goal lies as far on the way as the cut, not yet trained; and what was measured
+        of it."""
         batches = list(data.training_batches(self.batch_size, seed + number).take(BATCHES))
         limits = Limits(self.min_filters, self.round_to)
         rules = Rules(self.importance, self.skip_layers, self.remove_branches, limits)
@@ -124,9 +128,11 @@ class PruneFilters(TrainingSettings, Stage):
         if plan.cost > whole * share ** (number / self.steps):
             raise ranked.unreachable(self._goal(), plan.cost / whole)
         progress.note(f"prune_filters: {plan.cost / whole:.1%} of the {measure} stay")
-        return ranked.cut(plan)
+        return ranked.cut(plan), {}
 
-    def _as_fast(self, ranked: Ranked, watch: Stopwatch, goal: float, progress: Progress) -> Draft:
+    def _as_fast(
+        self, ranked: Ranked, watch: Stopwatch, goal: float, progress: Progress
+    ) -> tuple[Draft, dict[str, float]]:
         """The largest cut draft that is as fast as asked, found by halving the way between all and the least."""
         whole = ranked.cost("time")
         plan = ranked.plan("time", 0.0)
@@ -144,18 +150,27 @@ class PruneFilters(TrainingSettings, Stage):
             else:
                 most = middle
         progress.note(f"prune_filters: {share:.1%} of the latency stays")
-        return fastest
+        return fastest, {"latency_share": share}
 
     def _fine_tuned(
-        self, draft: Draft, zeros: Zeros | None, data: Dataset, seed: int, progress: Progress
+        self, now: Draft, before: Draft, zeros: Zeros | None, data: Dataset, seed: int, progress: Progress
     ) -> tuple[Draft, Trained]:
-        model = draft.restore()
+        model = now.restore()
         callbacks: tuple[Any, ...] = ()
         if zeros is not None:
             as_sparse_as(zeros, model)
             callbacks = (keep_zeros(model),)
-        trained = fit(model, self, data, stage="prune_filters", seed=seed, progress=progress, callbacks=callbacks)
-        return Draft.of(model, draft.traits), trained
+        trained = fit(
+            model,
+            self,
+            data,
+            stage="prune_filters",
+            seed=seed,
+            progress=progress,
+            callbacks=callbacks,
+            draft=before,
+        )
+        return Draft.of(model, now.traits), trained
 
     def _goal(self) -> str:
         name = next(name for name in _GOALS if getattr(self, name) is not None)
