@@ -73,7 +73,7 @@ def kernels(draft: Draft) -> dict[str, NDArray[Any]]:
 
 def int8(draft: Draft, data: Dataset) -> bytes:
     """The draft as its final bytes."""
-    return convert.to_int8(draft, data.calibration(16, 0))
+    return convert.to_int8(draft, data.calibration(4, 0))
 
 
 def checks(draft: Draft, model: bytes) -> dict[str, Check]:
