@@ -144,7 +144,11 @@ def test_facts_of_any_depth_are_lists_of_terms(report: Report, tmp_path: Path) -
         "empty": [],
     }
     step = Step("qat", {}, 1.0, notes=notes)
-    data = {"origin": "made up", "preprocessing": {"log_mel": {"frame_ms": 30, "bands": [20, 4000]}}, "notes": []}
+    data = {
+        "origin": "made up",
+        "preprocessing": {"log_mel": {"frame_ms": 30, "bands": [20, 4000]}},
+        "notes": ["4 files are no recordings, and the recipe lets them be skipped: a.wav", "short"],
+    }
     write_report(dataclasses.replace(report, steps=(StepRecord(step, cached=False),), data=data), tmp_path)
     html = (tmp_path / "report.html").read_text("utf-8").replace("<wbr>", "")
     assert "<summary>150: conv_0, conv_1, conv_2, conv_3 …</summary>" in html
@@ -152,5 +156,5 @@ def test_facts_of_any_depth_are_lists_of_terms(report: Report, tmp_path: Path) -
     for term in ("post training", "batch_norm_7", "layer", "log_mel", "frame_ms"):
         assert f"<dt>{term}</dt>" in html
     assert "<dd>20, 4,000</dd>" in html
+    assert "<li>4 files are no recordings, and the recipe lets them be skipped: a.wav</li>" in html
     assert "<dt>empty</dt>" not in html
-    assert "<dt>notes</dt>" not in html
