@@ -20,11 +20,13 @@ class Task(Settings, ABC):
     Class attributes:
         metric: name of the headline figure, `accuracy`.
         unit: its unit in reports, `` for a share.
+        agreement_meaning: what `agreement` counts, in a few words.
         output_error_meaning: what `output_error` measures, in a few words.
     """
 
     metric: ClassVar[str]
     unit: ClassVar[str] = ""
+    agreement_meaning: ClassVar[str] = "decides as the baseline does"
     output_error_meaning: ClassVar[str]
 
     @classmethod
@@ -141,7 +143,7 @@ class Task(Settings, ABC):
 
     @abstractmethod
     def agreement(self, reference: NDArray[np.float32], outputs: NDArray[np.float32]) -> float:
-        """Share of examples on which two models decide alike, 0 to 1."""
+        """Share of examples on which two models decide alike, 0 to 1; `agreement_meaning` says in what sense."""
 
     @abstractmethod
     def output_error(self, reference: NDArray[np.float32], outputs: NDArray[np.float32]) -> float:

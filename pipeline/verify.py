@@ -166,7 +166,7 @@ def agreement_checks(task: Task, reference: NDArray[np.float32], quantized: NDAr
     """How far the int8 outputs are from the float baseline's, on the same examples. These report; they set no limit."""
     error = task.output_error(reference, quantized)
     return [
-        Check("agreement", task.agreement(reference, quantized), None, "share", "pass", "decides as the baseline does"),
+        Check("agreement", task.agreement(reference, quantized), None, "share", "pass", task.agreement_meaning),
         Check("output_error", error, None, "share", "pass", task.output_error_meaning),
     ]
 

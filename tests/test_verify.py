@@ -107,6 +107,10 @@ def test_agreement_compares_decisions_and_probabilities() -> None:
     logits = np.array([[4, 0], [0, 4]], np.float32)
     same = by_name(verify.agreement_checks(Classification(), logits, logits))
     assert (same["agreement"].value, same["output_error"].value) == (1.0, 0.0)
+    assert (same["agreement"].why, same["output_error"].why) == (
+        Classification.agreement_meaning,
+        Classification.output_error_meaning,
+    )
     other = by_name(verify.agreement_checks(Classification(), logits, logits[::-1]))
     assert other["agreement"].value == 0.0
     assert other["output_error"].value == pytest.approx(np.tanh(2), abs=1e-6)

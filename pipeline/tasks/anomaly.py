@@ -29,6 +29,7 @@ class Anomaly(Task):
     """
 
     metric: ClassVar[str] = "auc"
+    agreement_meaning: ClassVar[str] = "share of pairs of examples whose errors have the baseline's order"
     output_error_meaning: ClassVar[str] = "change of the reconstruction error, relative to it, on average"
 
     normal: int | None = Field(

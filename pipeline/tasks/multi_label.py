@@ -35,6 +35,7 @@ class MultiLabel(Task):
     """
 
     metric: ClassVar[str] = "mean_average_precision"
+    agreement_meaning: ClassVar[str] = "gives exactly the baseline's labels"
     output_error_meaning: ClassVar[str] = "change of a label's probability, on average"
 
     threshold: float = Field(0.5, gt=0, lt=1, description="The probability above which a label is given.")

@@ -29,6 +29,7 @@ class Regression(Task):
     """
 
     metric: ClassVar[str] = "r2"
+    agreement_meaning: ClassVar[str] = "share of examples within the tolerance of the baseline's outputs"
     output_error_meaning: ClassVar[str] = "root mean square change, in units of the outputs' spread"
 
     loss_function: Literal["mse", "mae", "huber"] = Field(
