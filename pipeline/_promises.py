@@ -81,14 +81,12 @@ def _kept_pattern(graph: Graph, step: Step) -> Check:
     first, second = pattern["sizes"]
     count = kept_groups if pattern["kind"] == "m_by_n" else zero_blocks
     unit = f"share of groups {first}:{second}" if pattern["kind"] == "m_by_n" else f"share of {first}x{second} blocks"
-    found = {
-        id(tensor): (name, count(_zeros(tensor), first, second))
-        for name, tensor in _named(graph, pattern["layers"], ROWS)
-    }
-    if missing := _missing(pattern["layers"], [name for name, _ in found.values()]):
-        return Check.not_measured("kept_pattern", share, unit, missing)
-    good, groups = (sum(counts[place] for _, counts in found.values()) for place in (0, 1))
-    return Check.at_least("kept_pattern", good / groups, share, unit, "as pruning left it")
+    # An unrolled loop reads one tensor many times.
+    found = {id(tensor): (name, tensor) for name, tensor in _named(graph, pattern["layers"], ROWS)}
+    counts = np.reshape([count(_zeros(tensor), first, second) for _, tensor in found.values()], (-1, 2)).sum(axis=0)
+    seen = float(counts[0] / counts[1]) if counts[1] else 1.0
+    judged = Check.at_least("kept_pattern", seen, share, unit, "as pruning left it")
+    return _as_far_as_named(judged, pattern["layers"], [name for name, _ in found.values()])
 
 
 def _kept_clusters(graph: Graph, promised: dict[str, int]) -> Iterator[Check]:
@@ -98,11 +96,18 @@ def _kept_clusters(graph: Graph, promised: dict[str, int]) -> Iterator[Check]:
         names = [name for name, clusters in promised.items() if clusters == limit]
         name = "kept_clusters" if len(set(promised.values())) == 1 else f"kept_clusters.{limit}"
         found = [(distinct_weights(tensor), layer) for layer, tensor in _named(graph, names)]
-        if missing := _missing(names, [layer for _, layer in found]):
-            yield Check.not_measured(name, limit, unit, missing)
-        else:
-            most, layer = max(found)
-            yield Check.at_most(name, most, limit, unit, f"most in '{layer}'")
+        most, layer = max(found, default=(0, ""))
+        judged = Check.at_most(name, most, limit, unit, f"most in '{layer}'")
+        yield _as_far_as_named(judged, names, [layer for _, layer in found])
+
+
+def _as_far_as_named(judged: Check, promised: Collection[str], found: Collection[str]) -> Check:
+    """A verdict on some layers, which is no pass where the bytes do not name all that were promised."""
+    lost = [name for name in promised if name not in found]
+    if not lost or judged.status == "fail":
+        return judged
+    why = f"the file does not name these layers: {', '.join(lost)}"
+    return Check.not_measured(judged.name, judged.limit, judged.unit, why)
 
 
 def _last(draft: Draft, promise: str) -> Step | None:
@@ -116,12 +121,6 @@ def _named(graph: Graph, names: Collection[str], kinds: Collection[str] = ()) ->
         fits = operator.kind in kinds if kinds else operator.kind != "DEPTHWISE_CONV_2D"
         if operator.name in names and fits:
             yield operator.name, tensor
-
-
-def _missing(promised: Collection[str], found: Collection[str]) -> str:
-    """The layers that the bytes do not name, in words."""
-    lost = [name for name in promised if name not in found]
-    return f"the file does not name these layers: {', '.join(lost)}" if lost else ""
 
 
 def _zeros(tensor: Tensor) -> NDArray[np.bool_]:

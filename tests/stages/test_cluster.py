@@ -114,3 +114,17 @@ def test_layers_that_tfmot_cannot_cluster_are_left_and_others_are_found(data: Da
     last = layers.Dense(4, name="logits")(layers.Bidirectional(layers.GRU(5), name="both")(mixed))
     after = cluster(Draft.of(keras.Model(image, last)), data, clusters=4)
     assert after.steps[-1].notes["distinct"] == dict.fromkeys(("separable", "both", "logits"), 4)
+
+
+def test_layers_that_the_bytes_do_not_name_are_never_a_pass(draft: Draft, data: Dataset) -> None:
+    after = cluster(draft, data, clusters=4)
+    step = after.steps[-1]
+    model = int8(after, data)
+
+    def check_with(clusters: dict[str, int]) -> str:
+        told = replace(step, notes={**step.notes, "clusters": clusters})
+        return checks(replace(after, steps=(told,)), model)["kept_clusters"].status
+
+    assert check_with({"dense": 4}) == "pass"
+    assert check_with({"dense": 4, "renamed": 4}) == "not measured"
+    assert check_with({"dense": 3, "renamed": 3}) == "fail"
