@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.stages._masks import GONE, smallest_removed, zeros_for
+from pipeline.stages._masks import smallest_removed, zeros_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,16 +56,6 @@ def by_rank(share: float, most: float) -> Counts:
         return [int(found) for found in np.bincount(owner[removed], minlength=len(scores))]
 
     return counts
-
-
-def keeping_what_is_gone(counts: Counts) -> Counts:
-    """The same counts, but never fewer than are gone already: a draft that came sparse does not grow back."""
-
-    def at_least(scores: Sequence[Scores], height: float) -> list[int]:
-        gone = [int((one == GONE).sum()) for one in scores]
-        return [max(pair) for pair in zip(counts(scores, height), gone, strict=True)]
-
-    return at_least
 
 
 def equal_harm(sizes: Sequence[int], levels: Sequence[float], harm: NDArray[np.float64], share: float) -> list[float]:

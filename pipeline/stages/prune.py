@@ -155,7 +155,7 @@ class Prune(PruneSettings, Stage):
         return _shares.by_share([self.share_of(kernel.layer) for kernel in kernels])
 
     def _counted(self, counts: Counts) -> CountedMasks:
-        return CountedMasks(self._units(), _shares.keeping_what_is_gone(counts))
+        return CountedMasks(self._units(), counts)
 
     def _units(self) -> Pattern:
         return Blocks(*self.block_size, self.block_pooling) if self.pattern == "block" else Single()

@@ -106,11 +106,6 @@ def test_a_threshold_takes_what_lies_below_it(
     assert counts == [int((one < threshold * height).sum()) for one in scores]
 
 
-def test_what_is_gone_never_comes_back() -> None:
-    scores = [np.array([GONE, GONE, GONE, 5, 6], np.float32)]
-    assert _shares.keeping_what_is_gone(_shares.by_share([0.5]))(scores, 0.1) == [3]
-
-
 @given(
     st.lists(st.integers(1, 1000), min_size=1, max_size=6),
     st.floats(0.05, 0.95),
