@@ -226,6 +226,7 @@ def _laid_down(model: bytes, path: Path, *, travels: bool = False) -> Artifact:
     atomic_write_bytes(path, model)
     if travels:
         atomic_write_bytes(path.with_name(f"{path.name}.{parcel.codec}"), parcel.data)
+        atomic_write_bytes(path.with_name("unpack.py"), ota.unpacker())
     graph = parse_graph(model)
     return Artifact(
         path=path,

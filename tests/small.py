@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import lzma
 import os
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.ota import Parcel, unpack
 
 TINY_RECIPE = """\
 name: tiny
@@ -79,6 +80,7 @@ def report_of(out: Path) -> dict[str, Any]:
     model = out.joinpath(report["artifact"]["path"]).read_bytes()
     assert hashlib.sha256(model).hexdigest() == report["artifact"]["sha256"]
     assert len(model) == report["artifact"]["size_bytes"]
-    assert lzma.decompress(out.joinpath("model.tflite.xz").read_bytes()) == model
+    codec = report["artifact"]["ota_codec"]
+    assert unpack(Parcel(codec, out.joinpath(f"model.tflite.{codec}").read_bytes())) == model
     assert b"</html>" in out.joinpath("report.html").read_bytes()
     return report
