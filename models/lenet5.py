@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any, Literal
 
 
-def build(input_shape: tuple[int, ...], num_classes: int, *, variant: Literal["classic", "caffe"] = "classic") -> Any:
+def build(
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    variant: Literal["classic", "caffe"] = "classic",
+    filters_1: int = 0,
+    filters_2: int = 0,
+    units: int = 0,
+    batch_norm: bool = False,
+) -> Any:
     """LeNet-5 for small grey images, ending in logits.
 
     `classic` follows LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998), as most people
@@ -19,12 +28,20 @@ def build(input_shape: tuple[int, ...], num_classes: int, *, variant: Literal["c
         input_shape: (height, width, channels), at least 16x16.
         num_classes: size of the output.
         variant: which of the two.
+        filters_1, filters_2, units: other widths of `caffe`, for students of it; 0 leaves the paper's.
+        batch_norm: `caffe` with batch normalization and a ReLU behind each convolution, as small students need them.
 
     Returns:
         A tf_keras model from (batch, height, width, channels) to (batch, num_classes) logits.
+
+    Raises:
+        ValueError: a width below zero, or widths for `classic`.
     """
     import tf_keras as keras
 
+    widths = (filters_1, filters_2, units)
+    if min(widths) < 0 or (variant == "classic" and (any(widths) or batch_norm)):
+        raise ValueError("filters_1, filters_2, units (0 or more) and batch_norm are options of the variant caffe")
     layers = keras.layers
     if variant == "classic":
         body = [
@@ -38,12 +55,20 @@ def build(input_shape: tuple[int, ...], num_classes: int, *, variant: Literal["c
         ]
     else:
         body = [
-            layers.Conv2D(20, 5, name="conv1"),
-            layers.MaxPooling2D(name="pool1"),
-            layers.Conv2D(50, 5, name="conv2"),
-            layers.MaxPooling2D(name="pool2"),
+            *_convolution("1", filters_1 or 20, batch_norm),
+            *_convolution("2", filters_2 or 50, batch_norm),
             layers.Flatten(name="flatten"),
-            layers.Dense(500, activation="relu", name="dense1"),
+            layers.Dense(units or 500, activation="relu", name="dense1"),
         ]
     head = layers.Dense(num_classes, name="logits")
     return keras.Sequential([layers.InputLayer(input_shape, name="input"), *body, head], name="lenet5")
+
+
+def _convolution(number: str, filters: int, batch_norm: bool) -> list[Any]:
+    """A 5x5 convolution and its pool; Caffe's has no activation between them."""
+    import tf_keras as keras
+
+    layers = keras.layers
+    between = [layers.BatchNormalization(name=f"bn{number}"), layers.ReLU(name=f"relu{number}")] if batch_norm else []
+    convolution = layers.Conv2D(filters, 5, use_bias=not batch_norm, name=f"conv{number}")
+    return [convolution, *between, layers.MaxPooling2D(name=f"pool{number}")]

@@ -41,6 +41,8 @@ def test_impossible_inputs_are_refused_in_a_sentence(name: str, input_shape: tup
         ("squeezenet", (32, 32, 3), {"dropout": -0.5}, "dropout must be"),
         ("resnet8", (32, 32, 3), {"filters": 0}, "filters must be"),
         ("autoencoder", (32,), {"depth": 0}, "depth must be"),
+        ("lenet5", (28, 28, 1), {"units": 32}, "units (0 or more) and batch_norm are options of the variant caffe"),
+        ("lenet5", (28, 28, 1), {"variant": "caffe", "filters_1": -1}, "filters_1, filters_2, units (0 or more)"),
         ("cnn1d", (32, 3), {"filters": -4}, "filters must be"),
         ("gru", (32, 3), {"layers": 0}, "layers must be"),
         ("kws_transformer", (32, 3), {"dim": 64, "heads": 5}, "dim (64) must be a multiple of heads (5)"),
