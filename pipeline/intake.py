@@ -162,7 +162,9 @@ def _model_file(source: ModelSource, fits: Fit | None, folder: Path) -> tuple[Pa
     except ChildError as error:
         # Without its file there is nothing to use; all else is the function's doing.
         kind = ModelError if function.path.expanduser().is_file() else UsageError
-        raise kind(f"{function} {error.what}.", expected=error.expected, mend=error.mend) from error
+        expected = error.expected or "a function that returns a Keras model"
+        mend = error.mend or f"call it yourself, in its folder: from {function.path.stem} import {function.name}"
+        raise kind(f"{function} {error.what}.", expected=expected, mend=mend) from error
     return path, source.trust_code or bool(package)
 
 

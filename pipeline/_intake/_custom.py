@@ -55,6 +55,8 @@ def custom_objects(path: Path, flavour: Flavour) -> dict[str, Any]:
     try:
         with _keras_is(package), ours_hidden(path):
             own = _own(load_file(path), path.parent)
+    except MemoryError:
+        raise  # not the file's own fault: the limit is told by who set it
     except (Exception, SystemExit) as error:
         raise _failed(path, flavour, error) from error
     return {name: thing for thing in own for name in (thing.__name__, package.saving.get_registered_name(thing))}

@@ -155,9 +155,11 @@ def _loaded(opened: Opened, flavour: Flavour, objects: Mapping[str, Any], reques
             if opened.kind == "saved_model":
                 return _saved_model.loaded(opened.config, opened.copy)
             return keras.saving.load_model(opened.copy, compile=False, safe_mode=not request.trust_code)
-    except EdgesmithError:
+    except (EdgesmithError, MemoryError):
         raise
     except Exception as error:
+        if "OOM when allocating" in str(error):  # TensorFlow's own word for it
+            raise MemoryError from error
         raise _not_loaded(request.name, flavour, _formats.first_line(error), objects) from error
 
 
@@ -207,7 +209,7 @@ def _told_of_custom(request: Request) -> Iterator[None]:
             raise
         raise works_with_keras3_only(request.custom, _innermost(str(error.__cause__))) from error
     except Exception as error:
-        if request.custom is None:
+        if request.custom is None or isinstance(error, MemoryError):
             raise
         raise works_with_keras3_only(request.custom, where_it_failed(error, request.custom.parent)) from error
 
