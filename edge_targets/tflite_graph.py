@@ -470,7 +470,9 @@ def _operator_name(kind: str, inputs: list[str], tensors: tuple[Tensor, ...], ou
     """The layer's name: from the weights if the operator has any, for a fused output may be called after its end."""
     output = tensors[outputs[0]].name if outputs else ""
     candidates = [inputs[place] for place in _WEIGHT_INPUTS.get(kind, ())[:1] if place < len(inputs)]
-    return next((name for name in map(layer_name, [*candidates, output]) if name), output)
+    # Slim models call weights by their layer's bare name.
+    bare = [name for name in candidates if "/" not in name]
+    return next((name for name in [*map(layer_name, [*candidates, output]), *bare] if name), output)
 
 
 def _refuse_circles(operators: tuple[Operator, ...], tensors: tuple[Tensor, ...]) -> None:

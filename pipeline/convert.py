@@ -7,9 +7,12 @@ import io
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from pipeline._convert._detours import without_detours
 from pipeline._convert._model import refuse_loops, unrolled, write_elu_plainly
+from pipeline._convert._repairs import repaired
+from pipeline._convert._slim import slim
 from pipeline.errors import ModelError
+
+__all__ = ["slim", "to_float32", "to_int8"]
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +58,7 @@ def to_int8(draft: Draft, calibration: NDArray[np.float32]) -> bytes:
     converter.inference_output_type = tf.int8
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.representative_dataset = lambda: ([example[None]] for example in calibration)
-    return without_detours(_converted(converter))
+    return repaired(_converted(converter))
 
 
 def _frozen(model: Any) -> Any:

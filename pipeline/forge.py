@@ -89,7 +89,8 @@ def artifact(draft: Draft, recipe: Recipe, data: Dataset, cache: Cache, work: Pa
 
     def make() -> Files:
         progress.note("convert: int8")
-        return {"model.tflite": convert.to_int8(draft, data.calibration(settings.calibration_samples, recipe.seed))}
+        model = convert.to_int8(draft, data.calibration(settings.calibration_samples, recipe.seed))
+        return {"model.tflite": convert.slim(model) if settings.slim else model}
 
     files, _ = _remembered(cache, key, make, progress)
     return _laid_down(files["model.tflite"], work / "model.tflite", travels=True)

@@ -40,6 +40,9 @@ class ConvertSettings(Settings):
     calibration_samples: int = Field(
         200, ge=1, description="Training examples that fix the ranges of a model without quantization-aware training."
     )
+    slim: bool = Field(
+        False, description="Leave out signatures, metadata and long names, which no interpreter needs: smaller files."
+    )
 
 
 class Budgets(Settings):
