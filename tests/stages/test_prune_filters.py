@@ -200,7 +200,7 @@ def test_a_sparse_draft_stays_as_sparse(trained: Draft, data: Dataset) -> None:
     sparse = Draft.of(model, frozenset({"sparse"}))
     after = apply(PruneFilters(keep_macs=0.6, epochs=1, importance="l1"), sparse, data)
     before, now = share_of_zeros(model), share_of_zeros(after.restore())
-    assert now >= before > 0.2
+    assert now >= before > 0.1
     assert after.traits == {"sparse", "filters_removed"}
     assert after.steps[-1].promises["min_sparsity"] == now
 
