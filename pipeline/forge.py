@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from edge_targets.tflite_graph import Graph, parse_graph
-from pipeline import convert, ota
+from pipeline import convert, intake, ota
 from pipeline.artifact import Artifact, TensorSpec, sha256_of
 from pipeline.cache import code_version, key_of
 from pipeline.choice import ModelSpec
@@ -84,12 +84,15 @@ def artifact(draft: Draft, recipe: Recipe, data: Dataset, cache: Cache, work: Pa
         settings=settings.model_dump(mode="json"),
         data=data.fingerprint,
         seed=recipe.seed,
-        code=code_version("pipeline.convert", *_NOUNS),
+        code=code_version("pipeline.convert", "pipeline._convert._model", "pipeline.intake", *_NOUNS),
     )
 
     def make() -> Files:
         progress.note("convert: int8")
-        model = convert.to_int8(draft, data.calibration(settings.calibration_samples, recipe.seed))
+        folded, sentences = intake.fold_front(draft)
+        for sentence in sentences:
+            progress.note(f"convert: {sentence}")
+        model = convert.to_int8(folded, data.calibration(settings.calibration_samples, recipe.seed))
         return {"model.tflite": convert.slim(model) if settings.slim else model}
 
     files, _ = _remembered(cache, key, make, progress)
@@ -107,8 +110,6 @@ def _begun(recipe: Recipe, data: Dataset, cache: Cache, progress: Progress, trus
 def _taken_in(
     file: ModelFile, seed: int, data: Dataset, cache: Cache, progress: Progress, trust_code: bool
 ) -> tuple[Draft, bool]:
-    from pipeline import intake
-
     source = intake.ModelSource(file.path, file.options, file.custom_objects, trust_code)
     if file.custom_objects is not None:
         intake.register_custom_objects(file.custom_objects)

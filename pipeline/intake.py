@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.progress import Progress
 
 _CHILD = "pipeline._intake._child"
+_SCALING = ("Rescaling", "Normalization")
 _SILENCE_S = 300.0
 _MEMORY_BYTES, _MEMORY_PER_BYTE = 8 * 2**30, 8
 _NOT_SOURCES = frozenset({"__pycache__", "site-packages", "node_modules"})
@@ -127,6 +128,30 @@ def take_in(source: ModelSource, fits: Fit | None = None, *, seed: int, progress
         notes=header["notes"],
     )
     return replace(draft, steps=(step,))
+
+
+def fold_front(draft: Draft) -> tuple[Draft, tuple[str, ...]]:
+    """The draft with scaling in front moved into the weights behind it, wherever that is exact; for conversion only.
+
+    Args:
+        draft: a flat model that will not be trained any more. With trained ranges or clusters it is left as it is:
+            they would not hold for other weights.
+
+    Returns:
+        The draft, and a sentence for each layer that is gone.
+    """
+    if draft.traits & {"qat", "clustered"} or not any(f'"{name}"' in draft.architecture for name in _SCALING):
+        return draft, ()
+    from pipeline._intake._flatten import flatten
+    from pipeline._intake._prove import largest_difference
+    from pipeline._tf import keras
+
+    model = draft.restore()
+    flat = flatten(model, custom=keras.saving.get_custom_objects(), fold=True)
+    if not flat.folded or largest_difference(model, flat.model, seed=0) > TOLERANCE:
+        return draft, ()
+    folded = Draft.of(flat.model, draft.traits)
+    return replace(draft, architecture=folded.architecture, weights=folded.weights), flat.folded
 
 
 def register_custom_objects(path: Path) -> None:
