@@ -33,6 +33,7 @@ Files = dict[str, bytes]
 _NOUNS = (
     "pipeline._tf",
     "pipeline.augment",
+    "pipeline.cost",
     "pipeline.draft",
     "pipeline.dataset",
     "pipeline.stage",

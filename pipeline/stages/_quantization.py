@@ -60,7 +60,7 @@ class Ways:
             for way in ("trained", "trained_output", "same_range")
         }
         left = {name: choice.why for name, choice in self.choices.items() if choice.way == "post_training"}
-        return {"layers": {**found, "post_training": left}}
+        return {**found, "post_training": left}
 
 
 def quantization_aware(model: Any, scheme: Any) -> tuple[Any, Ways]:
@@ -109,6 +109,12 @@ def _choice(layer: Any, registry: Any) -> Choice:
             f"'{layer.name}' is a model inside the model, which quantization-aware training cannot work on.",
             expected="a flat Sequential or functional model",
             mend="flatten the model, or drop the stage 'qat': the model is then quantized after training",
+        )
+    if kind == "Masking" or getattr(layer, "mask_zero", False):
+        raise ModelError(
+            f"The layer '{layer.name}' hands a mask on, which TFMOT's wrappers around other layers cannot take.",
+            expected="inputs of one length, without a mask",
+            mend="drop the stage 'qat': the model is then quantized after training",
         )
     if len(layer.inbound_nodes) > 1:
         return Choice(

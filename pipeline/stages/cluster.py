@@ -74,7 +74,9 @@ class Cluster(TrainingSettings, Stage):
         plans = self._plans(model, sparse)
         wrapped = _wrapped(model, plans, self.centroids, sparse)
         callbacks = (keep_zeros(wrapped),) if sparse else ()
-        trained = fit(wrapped, self, data, stage="cluster", seed=seed, progress=progress, callbacks=callbacks)
+        trained = fit(
+            wrapped, self, data, stage="cluster", seed=seed, progress=progress, callbacks=callbacks, draft=draft
+        )
         stripped = tfmot().clustering.keras.strip_clustering(wrapped)
         weights = {layer.name: layer.get_weights() for layer in stripped.layers}
         # A fresh model: TFMOT's copy shares layers with the wrapped one.

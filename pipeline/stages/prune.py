@@ -70,6 +70,7 @@ class Prune(PruneSettings, Stage):
             seed=seed,
             progress=progress,
             callbacks=(after_every_batch(pruner.step),),
+            draft=draft,
             settled_after=max(0, math.ceil(ramp.end_step / self.steps_per_epoch(data)) - 1),
         )
         refuse_dead_layers("prune", [] if self.max_layer_sparsity == 1 else kernels_of(model))

@@ -1,4 +1,4 @@
-"""qat: train with int8 rounding in the loop (TFMOT), keeping the zeros that pruning won."""
+"""qat: train with int8 rounding in the loop (TFMOT), keeping the zeros and the clusters that were won before."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field
 from pipeline.draft import Draft, Step
 from pipeline.errors import ModelError
 from pipeline.stage import Stage
-from pipeline.stages._preserve import keep_zeros
+from pipeline.stages._preserve import keep_clusters, keep_zeros
 from pipeline.stages._quantization import Ways, quantization_aware
 from pipeline.stages._ranges import start_from_data
 from pipeline.stages._training import TrainingSettings, fit
@@ -27,8 +27,9 @@ class Qat(TrainingSettings, Stage):
     """Quantization-aware training after Jacob et al. (2017): int8 weights per channel, int8 activations.
 
     Layers that TFMOT does not know get a quantize config of ours, or are left to the ranges that the converter measures
-    while the others are trained; the step's notes name the way of each layer. A sparse draft stays sparse: the traits
-    say so, not the stage before.
+    while the others are trained; the step's notes name the way of each layer. A sparse draft stays sparse and a clustered
+    one clustered (PQAT, CQAT, PCQAT): the traits say so, not the stage before. TFMOT has schemes for that, which know
+    Dense and Conv2D alone and whose drafts cannot be restored; here the equal weights of any layer are kept equal.
     """
 
     gives: ClassVar[frozenset[str]] = frozenset({"qat"})
@@ -44,8 +45,9 @@ class Qat(TrainingSettings, Stage):
         fix_seed(seed)
         model, ways = _quantization_aware(draft)
         start_from_data(model, data.training_batches(self.batch_size, seed).take(FIRST_BATCHES).map(lambda x, _: x))
-        callbacks = (keep_zeros(model),) if "sparse" in draft.traits else ()
-        trained = fit(model, self, data, stage="qat", seed=seed, progress=progress, callbacks=callbacks)
+        keepers = {"sparse": keep_zeros, "clustered": keep_clusters}
+        callbacks = tuple(keep(model) for trait, keep in keepers.items() if trait in draft.traits)
+        trained = fit(model, self, data, stage="qat", seed=seed, progress=progress, callbacks=callbacks, draft=draft)
         seconds = time.perf_counter() - started
         settings = self.model_dump(mode="json")
         step = Step("qat", settings, seconds, trained.metrics, trained.curves, notes=ways.notes())
@@ -54,7 +56,7 @@ class Qat(TrainingSettings, Stage):
 
 def _quantization_aware(draft: Draft) -> tuple[Any, Ways]:
     try:
-        return quantization_aware(draft.restore(), _scheme(draft.traits))
+        return quantization_aware(draft.restore(), _scheme())
     except (ValueError, TypeError, RuntimeError) as error:
         raise ModelError(
             f"TFMOT cannot make this model quantization-aware: {error}",
@@ -63,15 +65,9 @@ def _quantization_aware(draft: Draft) -> tuple[Any, Ways]:
         ) from error
 
 
-def _scheme(traits: frozenset[str]) -> Any:
-    """TFMOT's scheme that preserves the clusters which the draft already has."""
+def _scheme() -> Any:
     from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
         default_8bit_quantize_scheme,
     )
 
-    from pipeline._tf import tfmot
-
-    if "clustered" in traits:
-        combine = tfmot().experimental.combine
-        return combine.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity="sparse" in traits)
     return default_8bit_quantize_scheme.Default8BitQuantizeScheme()

@@ -46,8 +46,6 @@ NAMES = plugins.names("pipeline.stages")
 CHAINS: list[Chain] = [(name,) for name in NAMES] + [
     (first, second) for first in NAMES for second in NAMES if is_allowed((first, second))
 ]
-TO_COME: dict[Chain, str] = {("cluster", "qat"): "TFMOT's cluster-preserving model cannot be restored from its draft"}
-"""Pairs that fail for a reason that is known. Each is strict: it has to go from here when it passes."""
 
 
 @cache
@@ -70,14 +68,7 @@ def test_pairs_that_cannot_be_are_left_out() -> None:
     assert len(CHAINS) > 2 * len(NAMES)
 
 
-@pytest.mark.parametrize(
-    "chain",
-    [
-        pytest.param(one, marks=[pytest.mark.xfail(reason=TO_COME[one], strict=True)] if one in TO_COME else [])
-        for one in CHAINS
-    ],
-    ids="-".join,
-)
+@pytest.mark.parametrize("chain", CHAINS, ids="-".join)
 def test_stages_lead_to_bytes_that_keep_what_they_promised(chain: Chain) -> None:
     draft = after(chain)
     assert [step.stage for step in draft.steps] == list(chain)
