@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_TEXT = 2000
 MOST_STDERR_LINES = 3
+MOST_NUMBER = 1e308
 # Shells tell of a program that is missing or may not be run with these, and of a signal with 128 + its number.
 NOT_EXECUTABLE, NOT_FOUND, SIGNALLED, MOST_SIGNAL = 126, 127, 128, 64
 
@@ -80,6 +81,17 @@ def count(answer: Json, key: str) -> int:
 def optional_count(answer: Json, key: str) -> int | None:
     """A whole number or null."""
     return None if answer.get(key) is None else count(answer, key)
+
+
+def optional_number(answer: Json, key: str) -> float | None:
+    """A finite number from 0, or null."""
+    value = answer.get(key)
+    if value is None:
+        return None
+    # A bool is an int to isinstance; a whole number of many digits is too large for a float, as 1e999 is.
+    if type(value) not in (int, float) or not 0 <= value < MOST_NUMBER:
+        raise strange(f"its '{key}' is not a number from 0")
+    return float(value)
 
 
 def counts(answer: Json, key: str, most: int) -> list[int]:

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+
+from edge_targets._noise import Noise, TensorPair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -318,6 +320,41 @@ class Target(ABC):
         with self._one_error_tree("evaluate"):
             return self._evaluate(model, batches, runtime)
 
+    def noise(
+        self,
+        models: tuple[Path, Path],
+        inputs: tuple[NDArray[Any], NDArray[Any]],
+        pairs: Sequence[TensorPair],
+        *,
+        runtime: Runtime = "auto",
+    ) -> list[Noise]:
+        """Run two models of one input over the same examples, and measure how far tensors inside them are apart.
+
+        The interpreter's own kernels run, without delegates: those would hide what is inside.
+
+        Args:
+            models: the reference, and the one that is held against it.
+            inputs: the same examples as each of them takes them, raw, (n, ...).
+            pairs: the tensors to compare.
+            runtime: which interpreter.
+
+        Returns:
+            what was found of each pair, in their order.
+
+        Raises:
+            WrongInput: examples of another shape or type than the models take, or not as many for each.
+            UnusableModel: a model cannot be loaded, or crashes the interpreter.
+            TargetError: anything else.
+        """
+        self._require("evaluate")
+        for model in models:
+            _must_exist(model)
+        if len(inputs[0]) != len(inputs[1]) or not len(inputs[0]):
+            counts = f"{len(inputs[0])} and {len(inputs[1])} examples were given"
+            raise WrongInput(f"To compare two models, {counts}.", expected="as many for each, and at least one")
+        with self._one_error_tree("compare tensors"):
+            return self._noise(models, inputs, pairs, runtime) if pairs else []
+
     @abstractmethod
     def _info(self) -> DeviceInfo:
         """The hook of `info`."""
@@ -337,6 +374,16 @@ class Target(ABC):
     def _evaluate(self, model: Path, batches: Iterable[NDArray[Any]], runtime: Runtime) -> NDArray[Any]:
         """The hook of `evaluate`."""
         self._refuse("evaluate")
+
+    def _noise(
+        self,
+        models: tuple[Path, Path],
+        inputs: tuple[NDArray[Any], NDArray[Any]],
+        pairs: Sequence[TensorPair],
+        runtime: Runtime,
+    ) -> list[Noise]:
+        """The hook of `noise`; a target that evaluates may leave it out."""
+        raise Unsupported(f"The target '{self.name}' does not show what is inside a model.", expected="the target host")
 
     def _require(self, verb: Literal["benchmark", "evaluate", "deploy"]) -> None:
         if not getattr(self.capabilities, verb):

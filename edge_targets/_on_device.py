@@ -7,7 +7,7 @@ else; the other side of the conversation is `_runner.py`.
     python _on_device.py < request.json > answer.json
     python _on_device.py request.json > answer.json
 
-    request  {"protocol": 1, "job": "probe" | "load" | "benchmark" | "evaluate", ...the job's own keys}
+    request  {"protocol": 1, "job": "probe" | "load" | "benchmark" | "evaluate" | "noise", ...the job's own keys}
     answer   {"protocol": 1, "job": ..., "device": {...}, ...the job's own keys}
          or  {"protocol": 1, "error": {"kind": "tool" | "model" | "input" | "device" | "request", "what": "..."}}
 """
@@ -124,7 +124,32 @@ def evaluate(request: Json) -> Json:
     return dict(runtime.facts(), kernels=kernels_of(interpreter), examples=len(examples))
 
 
-JOBS = {"probe": probe, "load": load, "benchmark": benchmark, "evaluate": evaluate}
+def noise(request: Json) -> Json:
+    """Run two models over the same examples, and sum up how far tensors inside one are from those in the other.
+
+    Request: "models" (the reference and the other), "runtime", "num_threads", "inputs" (a .npy (n, ...) for each),
+    "pairs" (the tensor's index in the reference and in the other, the other's scale and zero point; for each).
+    Answer: "examples", and "pairs": "signal" and "noise" of each: the sums of reference² and of
+    (reference - scale * (other - zero point))², or null where that is no finite number.
+    """
+    import numpy as np
+
+    runtime = Runtime(request["runtime"])
+    interpreters = [runtime.load(path, request["num_threads"], inside=True) for path in request["models"]]
+    examples = [np.load(path, mmap_mode="r", allow_pickle=False) for path in request["inputs"]]
+    sums = np.zeros((len(request["pairs"]), 2))
+    with model_trouble("one of the models"), np.errstate(all="ignore"):
+        for place, interpreter in enumerate(interpreters):
+            take_one(interpreter, examples[place])
+        for example in range(len(examples[0])):
+            for place, interpreter in enumerate(interpreters):
+                run_one(interpreter, examples[place][example : example + 1])
+            sums += [powers(interpreters, pair) for pair in request["pairs"]]
+    pairs = [{"signal": finite(signal), "noise": finite(noise)} for signal, noise in sums.tolist()]
+    return dict(runtime.facts(), examples=len(examples[0]), pairs=pairs)
+
+
+JOBS = {"probe": probe, "load": load, "benchmark": benchmark, "evaluate": evaluate, "noise": noise}
 
 
 # ---- interpreters ----
@@ -150,12 +175,21 @@ class Runtime:
     def facts(self) -> Json:
         return {"runtime": self.name, "runtime_version": self.version}
 
-    def load(self, path: str, num_threads: int) -> Any:
-        """A model, ready to run."""
+    def load(self, path: str, num_threads: int, inside: bool = False) -> Any:
+        """A model, ready to run; with `inside`, its tensors within can be read after it ran."""
+        # Delegates keep what is within to themselves, and without them memory is used again for later tensors.
+        options = {"experimental_op_resolver_type": self._plain(), "experimental_preserve_all_tensors": True}
         with model_trouble(path):
-            interpreter = self.module.Interpreter(model_path=path, num_threads=num_threads)
+            interpreter = self.module.Interpreter(
+                model_path=path, num_threads=num_threads, **(options if inside else {})
+            )
             interpreter.allocate_tensors()
         return interpreter
+
+    def _plain(self) -> Any:
+        """What asks for the interpreter's own kernels; TensorFlow has it in another place."""
+        module = self.module if hasattr(self.module, "OpResolverType") else self.module.experimental
+        return module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
 
 
 @contextlib.contextmanager
@@ -314,18 +348,39 @@ def write_header(outputs: BinaryIO, one: Any, examples: int) -> None:
 
 def run_each(interpreter: Any, examples: Any, outputs: BinaryIO) -> None:
     """Append the first output for each of the examples (n, ...). A mapped file would crash on a full disk."""
-    source = interpreter.get_input_details()[0]["index"]
     sink = interpreter.get_output_details()[0]["index"]
     size = interpreter.get_tensor(sink).nbytes
     for place in range(len(examples)):
-        # A recurrent model would carry its state from one example to the next.
-        interpreter.reset_all_variables()
-        interpreter.set_tensor(source, examples[place : place + 1])
-        interpreter.invoke()
+        run_one(interpreter, examples[place : place + 1])
         output = interpreter.get_tensor(sink)
         if output.nbytes != size:
             raise Trouble("model", "The output changes its shape from example to example.")
         outputs.write(output.tobytes())
+
+
+def run_one(interpreter: Any, example: Any) -> None:
+    """Run a model of one input on an example (1, ...)."""
+    # A recurrent model would carry its state from one example to the next.
+    interpreter.reset_all_variables()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], example)
+    interpreter.invoke()
+
+
+def powers(interpreters: Sequence[Any], pair: Sequence[Any]) -> tuple[float, float]:
+    """The sums of squares of one tensor of the reference, and of what the other's differs from it."""
+    import numpy as np
+
+    reference, other = (
+        interpreter.get_tensor(pair[place]).astype(np.float32) for place, interpreter in enumerate(interpreters)
+    )
+    scale, zero_point = np.float32(pair[2]), np.float32(pair[3])
+    difference = reference - (other - zero_point) * scale
+    return float(np.square(reference).sum(dtype=np.float64)), float(np.square(difference).sum(dtype=np.float64))
+
+
+def finite(number: float) -> float | None:
+    """JSON knows no infinity and no NaN."""
+    return number if abs(number) < float("inf") else None
 
 
 # ---- memory ----

@@ -6,7 +6,7 @@ import json
 import statistics
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from edge_targets import _answer, _on_device, _statistics
 from edge_targets._base import BenchmarkPlan, DeviceInfo, Measurement, Provenance, Runtime, WrongInput
+from edge_targets._noise import Noise, TensorPair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,6 +99,34 @@ class Runner:
             if not outputs:
                 raise WrongInput("There are no examples to evaluate.", expected="at least one batch of at least one")
             return np.concatenate(outputs, dtype=outputs[0].dtype)
+
+    def noise(
+        self,
+        models: tuple[Path, Path],
+        inputs: tuple[NDArray[Any], NDArray[Any]],
+        pairs: Sequence[TensorPair],
+        runtime: Runtime,
+    ) -> list[Noise]:
+        """How far tensors inside the second model are from those in the first; sums come back, no tensors."""
+        request = {
+            "models": [self._transport.push(path, f"model-{place}.tflite") for place, path in enumerate(models)],
+            "runtime": runtime,
+            "num_threads": 1,
+            "inputs": [self._push_array(array, f"inputs-{place}.npy") for place, array in enumerate(inputs)],
+            "pairs": [list(astuple(pair)) for pair in pairs],
+        }
+        answer = self._ask("noise", request, subject="one of the models", timeout_s=EVALUATE_TIMEOUT_S)
+        if _answer.count(answer, "examples") != len(inputs[0]):
+            raise _answer.strange(f"it ran another number of examples than {len(inputs[0])}")
+        return [
+            Noise(_answer.optional_number(found, "signal"), _answer.optional_number(found, "noise"))
+            for found in _answer.groups(answer, "pairs", exactly=len(pairs))
+        ]
+
+    def _push_array(self, array: NDArray[Any], name: str) -> str:
+        with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
+            np.save(Path(folder, name), array, allow_pickle=False)
+            return self._transport.push(Path(folder, name), name)
 
     def _evaluate_chunk(
         self, model: str, chunk: NDArray[Any], folder: Path, place: int, runtime: Runtime

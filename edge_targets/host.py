@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_targets._base import BenchmarkPlan, Capabilities, DeviceInfo, Measurement, Runtime, Target
+from edge_targets._noise import Noise, TensorPair
 from edge_targets._runner import Runner
 from edge_targets._transport import Local, Transport
 
@@ -40,6 +41,16 @@ class HostTarget(Target):
     def _evaluate(self, model: Path, batches: Iterable[NDArray[Any]], runtime: Runtime) -> NDArray[Any]:
         with self._runner() as runner:
             return runner.evaluate(model, batches, runtime)
+
+    def _noise(
+        self,
+        models: tuple[Path, Path],
+        inputs: tuple[NDArray[Any], NDArray[Any]],
+        pairs: Sequence[TensorPair],
+        runtime: Runtime,
+    ) -> list[Noise]:
+        with self._runner() as runner:
+            return runner.noise(models, inputs, pairs, runtime)
 
     @contextmanager
     def _runner(self) -> Iterator[Runner]:

@@ -215,29 +215,37 @@ _WEIGHT_INPUTS: dict[str, tuple[int, ...]] = {
 }
 # The older, smaller LSTM kernel: data, previous activation, weights, biases, previous state.
 _BASIC_LSTM_INPUTS = 5
-_UNPACKING = ("DEQUANTIZE", "DENSIFY")
+UNPACKING = ("DEQUANTIZE", "DENSIFY")
+"""Operators that only turn a stored constant into one that can be computed with."""
 
 
 def _weights_of(graph: Graph) -> Iterator[tuple[Operator, Tensor]]:
     makers = {output: operator for operator in graph.operators for output in operator.outputs}
     for operator in graph.operators:
-        for place in _weight_places(operator):
+        for place in weight_places(operator):
             index = operator.inputs[place] if place < len(operator.inputs) else -1
-            stored = _stored(graph, makers, index)
+            stored = stored_constant(graph, makers, index)
             if stored is not None:
                 yield operator, stored
 
 
-def _weight_places(operator: Operator) -> tuple[int, ...]:
+def weight_places(operator: Operator) -> tuple[int, ...]:
+    """Which of an operator's inputs are weights, be they constant or computed."""
     if operator.kind == "LSTM" and len(operator.inputs) == _BASIC_LSTM_INPUTS:
         return (2,)
     return _WEIGHT_INPUTS.get(operator.kind, ())
 
 
-def _stored(graph: Graph, makers: Mapping[int, Operator], index: int) -> Tensor | None:
-    """The constant that a weight comes from, or None if it is computed."""
+def stored_constant(graph: Graph, makers: Mapping[int, Operator], index: int) -> Tensor | None:
+    """The constant that an input comes from, behind DEQUANTIZE and DENSIFY, or None if it is computed.
+
+    Args:
+        graph: the subgraph.
+        makers: its operators by the tensors that they make.
+        index: of the input's tensor; -1 for one that is left out.
+    """
     # Parsing refused circles, so this ends.
-    while index in makers and makers[index].kind in _UNPACKING:
+    while index in makers and makers[index].kind in UNPACKING:
         index = makers[index].inputs[0]
     return graph.tensors[index] if index >= 0 and graph.tensors[index].data is not None else None
 

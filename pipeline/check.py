@@ -49,7 +49,12 @@ class Layer:
         sparsity: share of them that stand for zero (equal to the zero point of their channel), 0 to 1.
         distinct: how many different stored values they take.
         bits: bits a stored weight takes (8 for int8).
-        sqnr_db: signal to quantization noise of the layer's output against float, in dB, where measured.
+        sqnr_db: signal to quantization noise of the layer's output against float, in dB, where measured; infinite where
+            nothing differs.
+        macs: multiply-accumulates with these weights in one inference.
+        macs_share: its share of the model's, 0 to 1.
+        bytes: of the weights, their scales, and the bias, as they are stored.
+        bytes_share: its share of the whole file, 0 to 1.
     """
 
     name: str
@@ -59,3 +64,7 @@ class Layer:
     distinct: int
     bits: int
     sqnr_db: float | None = None
+    macs: int = 0
+    macs_share: float = 0.0
+    bytes: int = 0
+    bytes_share: float = 0.0

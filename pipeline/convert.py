@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from pipeline._convert._model import refuse_loops, unrolled, write_elu_plainly
+from pipeline._convert._plain import without_rounding
 from pipeline._convert._repairs import repaired
 from pipeline._convert._slim import slim
 from pipeline.errors import ModelError
@@ -30,6 +31,22 @@ def to_float32(draft: Draft) -> bytes:
     from pipeline._tf import tf
 
     return _converted(tf.lite.TFLiteConverter.from_concrete_functions([_frozen(draft.restore())]))
+
+
+def to_float_reference(draft: Draft) -> bytes:
+    """What the int8 `.tflite` of a draft approximates: the same weights and operators in float32, with no rounding.
+
+    Of a quantization-aware draft these are the weights that it trained, before they are rounded.
+
+    Raises:
+        ModelError: TensorFlow Lite cannot express the model.
+    """
+    from pipeline._tf import tf
+
+    # Unrolled and with ELU written out, as the int8 model is: only then do their operators match.
+    model = unrolled(without_rounding(draft) if "qat" in draft.traits else draft).restore()
+    write_elu_plainly(model)
+    return _converted(tf.lite.TFLiteConverter.from_concrete_functions([_frozen(model)]))
 
 
 def to_int8(draft: Draft, calibration: NDArray[np.float32]) -> bytes:

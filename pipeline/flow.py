@@ -49,7 +49,8 @@ def run(
         baseline = forge.baseline(drafts, cache, work, progress)
         artifact = forge.artifact(drafts[-1], recipe, data, cache, work, progress)
 
-        proof = verify.prove(artifact, baseline, drafts[-1], data, recipe.budgets, progress)
+        reference = forge.reference(drafts[-1], cache, progress)
+        proof = verify.prove(artifact, baseline, drafts[-1], data, recipe.budgets, progress, reference)
         measurements = verify.measure(artifact, baseline, recipe.targets, recipe.benchmark, progress)
 
         report = Report(

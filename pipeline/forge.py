@@ -76,6 +76,18 @@ def baseline(made: list[Draft], cache: Cache, work: Path, progress: Progress) ->
     return _laid_down(files["model.tflite"], work / "baseline.tflite")
 
 
+def reference(draft: Draft, cache: Cache, progress: Progress) -> bytes | None:
+    """The float32 `.tflite` that a draft's int8 one approximates, layer by layer; None where there is none."""
+    key = key_of(kind="reference", draft=draft.sha256, code=code_version("pipeline.convert", *_NOUNS))
+    try:
+        files, _ = _remembered(cache, key, lambda: {"model.tflite": convert.to_float_reference(draft)}, progress)
+    except ModelError as error:
+        # It is only for the layer table: nothing that the run promises needs it.
+        progress.note(f"no SQNR of the layers: {error.what}")
+        return None
+    return files["model.tflite"]
+
+
 def artifact(draft: Draft, recipe: Recipe, data: Dataset, cache: Cache, work: Path, progress: Progress) -> Artifact:
     """The int8 `.tflite` of a draft, with the compressed form that travels beside it."""
     settings = recipe.convert

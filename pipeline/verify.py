@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_targets._base import BenchmarkPlan, Target
-from edge_targets.tflite_graph import Operator, Tensor, parse_graph, weight_tensors
+from edge_targets._base import BenchmarkPlan, Target, TargetError
+from edge_targets.tflite_cost import WeightCost, total_macs, weight_costs
+from edge_targets.tflite_graph import Tensor, parse_graph
+from pipeline import _sqnr
 from pipeline._promises import promise_checks
 from pipeline.check import Check, Layer
 from pipeline.plugins import plugin_class
@@ -58,7 +63,13 @@ class Proof:
 
 
 def prove(
-    artifact: Artifact, baseline: Artifact, draft: Draft, data: Dataset, budgets: Budgets, progress: Progress
+    artifact: Artifact,
+    baseline: Artifact,
+    draft: Draft,
+    data: Dataset,
+    budgets: Budgets,
+    progress: Progress,
+    reference: bytes | None = None,
 ) -> Proof:
     """Hold the int8 bytes against the stages' promises and the recipe's budgets.
 
@@ -69,15 +80,19 @@ def prove(
         data: its test split is looked at here, and nowhere before.
         budgets: the recipe's.
         progress: told how far it is.
+        reference: the float32 `.tflite` that the artifact approximates, for the layers' SQNR; None leaves it out.
     """
     model = artifact.path.read_bytes()
     layers = layer_table(model)
+    if reference is not None:
+        layers = measured_layers(layers, artifact, reference, data.validation, progress)
     with progress.bar("verify", 2 * data.test.size) as bar:
         before, after = (score(one, data, bar.advance) for one in (baseline, artifact))
     checks = (
         *intake_checks(draft),
         *byte_checks(model, layers, draft),
         *agreement_checks(data.task, before.outputs, after.outputs),
+        *noise_checks(layers),
         *budget_checks(budgets, before.value, after.value, artifact, layers),
     )
     return Proof(before, after, checks, layers)
@@ -111,9 +126,36 @@ def measure(
 
 def layer_table(model: bytes) -> tuple[Layer, ...]:
     """Every operator with weights, read from the bytes of a `.tflite`."""
-    # Operators may share a tensor, as the steps of an unrolled loop do; it lies in the file once.
-    found = {id(tensor): (operator, tensor) for operator, tensor in weight_tensors(parse_graph(model))}
-    return tuple(_layer(operator, tensor) for operator, tensor in found.values())
+    graph = parse_graph(model)
+    macs = total_macs(graph)
+    return tuple(_layer(cost, macs, len(model)) for cost in weight_costs(graph))
+
+
+def measured_layers(
+    layers: tuple[Layer, ...], artifact: Artifact, reference: bytes, held_out: Split, progress: Progress
+) -> tuple[Layer, ...]:
+    """The layer table with the SQNR of each layer's output, where the float reference has the same layer.
+
+    Args:
+        layers: the artifact's, without.
+        artifact: the int8 `.tflite`.
+        reference: the float32 one that it approximates.
+        held_out: real examples, (n, ...): the validation split, for the test split is for the scores alone.
+        progress: told where it could not be measured, which is no reason to end a run.
+    """
+    graphs = parse_graph(reference), parse_graph(artifact.path.read_bytes())
+    count = min(_sqnr.examples_for(total_macs(graphs[0])), held_out.size)
+    chosen = held_out.take(np.linspace(0, held_out.size - 1, count).astype(np.int64))
+    x = np.concatenate([x for x, _ in chosen.batches(BATCH)])
+    with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
+        path = Path(folder, "reference.tflite")
+        path.write_bytes(reference)
+        inputs = x, quantize(x, artifact.inputs[0])
+        try:
+            return _sqnr.with_sqnr(layers, graphs, (path, artifact.path), inputs, _interpreter())
+        except TargetError as error:
+            progress.note(f"no SQNR of the layers: {error.what}")
+            return layers
 
 
 def quantize(x: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:
@@ -171,6 +213,16 @@ def agreement_checks(task: Task, reference: NDArray[np.float32], quantized: NDAr
     ]
 
 
+def noise_checks(layers: tuple[Layer, ...]) -> list[Check]:
+    """The layer that int8 harms most, by name. It reports; what it means for the task is the scores' to say."""
+    measured = [(layer.sqnr_db, layer.name) for layer in layers if layer.sqnr_db is not None]
+    if not measured or math.isinf(min(measured)[0]):
+        return []
+    worst_db, name = min(measured)
+    why = f"'{name}': its output against the same weights in float, on validation examples"
+    return [Check("worst_layer_sqnr", worst_db, None, "dB", "pass", why)]
+
+
 def budget_checks(
     budgets: Budgets, baseline_value: float, value: float, artifact: Artifact, layers: tuple[Layer, ...]
 ) -> list[Check]:
@@ -210,15 +262,19 @@ def _latency_check(target: str, limit_us: float, found: Measurement | None) -> C
     return Check.at_most(name, found.median_us, limit_us, "us", f"{found.runtime} {found.runtime_version}")
 
 
-def _layer(operator: Operator, tensor: Tensor) -> Layer:
-    stored = tensor.values()
+def _layer(cost: WeightCost, all_macs: int, file_bytes: int) -> Layer:
+    tensor, stored = cost.tensor, cost.tensor.values()
     return Layer(
-        name=operator.name,
-        kind=operator.kind,
+        name=cost.operator.name,
+        kind=cost.operator.kind,
         weights=stored.size,
         sparsity=float(np.mean(stored == _zero_points(tensor))) if stored.size else 0.0,
         distinct=len(np.unique(stored)),
         bits=tensor.bits,
+        macs=cost.macs,
+        macs_share=cost.macs / all_macs if all_macs else 0.0,
+        bytes=cost.bytes,
+        bytes_share=cost.bytes / file_bytes,
     )
 
 

@@ -23,6 +23,7 @@ PRIVATE = {
     "_convert": "convert",
 } | {
     "_promises": "verify",
+    "_sqnr": "verify",
 }
 ABOVE = {"forge": ROOMS, "flow": ROOMS | {"forge"}, "cli": ROOMS | {"flow", "console"}, "console": set[str]()}
 HEAVY = {"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"}

@@ -135,16 +135,18 @@ def _right(cell: str, width: int) -> str:
 
 
 def _layers(document: JsonObject) -> Table:
-    table = _grid("…layer", "<operator", ">weights", ">zeros", ">distinct", ">bits", ">SQNR")
+    table = _grid("…layer", "…operator", ">MACs", ">bytes", ">weights", ">zeros", ">values", ">bits", ">SQNR")
     for layer in document["layers"][:MOST_LAYERS]:
         cells = (
             fmt.printable(layer["name"]),
             fmt.printable(layer["kind"]),
+            fmt.percent(layer["macs_share"], 0),
+            fmt.percent(layer["bytes_share"], 0),
             fmt.number(layer["weights"]),
             fmt.percent(layer["sparsity"], 1),
             fmt.number(layer["distinct"]),
             fmt.number(layer["bits"]),
-            fmt.quantity(layer["sqnr_db"], "dB"),
+            fmt.quantity(layer["sqnr_db"], "dB", 2),
         )
         table.add_row(*map(Text, cells))
     return table

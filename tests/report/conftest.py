@@ -185,10 +185,10 @@ def checks() -> tuple[Check, ...]:
 
 def layers() -> tuple[Layer, ...]:
     return (
-        Layer("conv1", "CONV_2D", 500, 0.85, 71, 8, 34.21),
-        Layer("conv2", "CONV_2D", 25_000, 0.85, 168, 8, 31.87),
-        Layer("dense1", "FULLY_CONNECTED", 400_000, 0.8504, 183, 8, 29.4),
-        Layer("logits", "FULLY_CONNECTED", 5_000, 0.846, 131, 8),
+        Layer("conv1", "CONV_2D", 500, 0.85, 71, 8, 34.21, 288_000, 0.1256, 740, 0.0017),
+        Layer("conv2", "CONV_2D", 25_000, 0.85, 168, 8, 31.87, 1_600_000, 0.6977, 25_600, 0.0579),
+        Layer("dense1", "FULLY_CONNECTED", 400_000, 0.8504, 183, 8, 29.4, 400_000, 0.1744, 402_012, 0.9098),
+        Layer("logits", "FULLY_CONNECTED", 5_000, 0.846, 131, 8, None, 5_000, 0.0022, 5_052, 0.0114),
     )
 
 

@@ -175,12 +175,12 @@ def test_every_label_points_at_something(report: Report, tmp_path: Path) -> None
 
 def test_a_layer_table_can_be_sorted_by_the_exact_figures(report: Report, tmp_path: Path) -> None:
     page = Page(html_of(report, tmp_path))
-    assert len([button for button in page.all("button") if "data-sort" in button]) == 7 + 6
+    assert len([button for button in page.all("button") if "data-sort" in button]) == 9 + 6
     values = [cell["data-value"] for cell in page.all("td") if "data-value" in cell]
     # A class goes by its number, which is not its name's place in the alphabet.
     assert values[6:12] == ["1", "200", "1.0", "1.0", "1.0", "0.9995"]
     # conv2's row, then its neighbour without an SQNR: that one has nothing to be sorted by.
-    assert values[65:70] == ["25000", "0.85", "168", "8", "31.87"]
+    assert values[67:74] == ["1600000", "25600", "25000", "0.85", "168", "8", "31.87"]
     assert values[-1] == ""
 
 

@@ -43,7 +43,7 @@ def test_endless_names_are_cut_and_figures_are_not(report: Report) -> None:
     text = drawn(changed)
     assert max(map(cell_len, text.splitlines())) <= 80
     layer = next(line for line in text.splitlines() if "FULLY" in line)
-    assert re.search(r"^  a_very_lo\S*…\s+FULLY_CONNECTED\s+400,000\s+85\.0 %\s+183\s+8\s+29\.4 dB$", layer)
+    assert re.search(r"^  a_very_lo\S*…\s+FULLY_\S*…\s+17 %\s+91 %\s+400,000\s+85\.0 %\s+183\s+8\s+29 dB$", layer)
     assert re.search(r"…\s+118 kB\s+≤ 140 kB$", next(line for line in text.splitlines() if "✓  a_very" in line))
 
 
@@ -95,7 +95,7 @@ def test_a_deep_model_does_not_push_the_result_off_the_screen(report: Report) ->
 @pytest.mark.parametrize("name", ["[red]conv[/red]", "[/]", "conv\x1b[31m\x1b]0;owned\x07", "a\nb", "\u202egnirts"])
 def test_a_name_can_neither_colour_nor_steer_the_terminal(report: Report, name: str) -> None:
     changed = dataclasses.replace(report, recipe=name, layers=(dataclasses.replace(report.layers[0], name=name),))
-    text = drawn(changed)
+    text = drawn(changed, 100)
     assert "\x1b" not in text
     assert "\x07" not in text
     assert "\u202e" not in text
