@@ -27,9 +27,9 @@ class Qat(TrainingSettings, Stage):
     """Quantization-aware training after Jacob et al. (2017): int8 weights per channel, int8 activations.
 
     Layers that TFMOT does not know get a quantize config of ours, or are left to the ranges that the converter measures
-    while the others are trained; the step's notes name the way of each layer. A sparse draft stays sparse and a clustered
-    one clustered (PQAT, CQAT, PCQAT): the traits say so, not the stage before. TFMOT has schemes for that, which know
-    Dense and Conv2D alone and whose drafts cannot be restored; here the equal weights of any layer are kept equal.
+    while the others are trained; the step's notes name the way of each layer. A sparse draft stays sparse and a
+    clustered one clustered (PQAT, CQAT, PCQAT): the traits say so, not the stage before. TFMOT has schemes for that,
+    which know Dense and Conv2D alone and whose drafts cannot be restored; here equal weights of any layer stay equal.
     """
 
     gives: ClassVar[frozenset[str]] = frozenset({"qat"})
