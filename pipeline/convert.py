@@ -7,7 +7,7 @@ import io
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from pipeline._convert._model import refuse_loops, unrolled, write_elu_plainly
+from pipeline._convert._model import refuse_loops, unrolled, write_plainly
 from pipeline._convert._plain import without_rounding
 from pipeline._convert._repairs import repaired
 from pipeline._convert._slim import slim
@@ -45,7 +45,7 @@ def to_float_reference(draft: Draft) -> bytes:
 
     # Unrolled and with ELU written out, as the int8 model is: only then do their operators match.
     model = unrolled(without_rounding(draft) if "qat" in draft.traits else draft).restore()
-    write_elu_plainly(model)
+    write_plainly(model)
     return _converted(tf.lite.TFLiteConverter.from_concrete_functions([_frozen(model)]))
 
 
@@ -66,7 +66,7 @@ def to_int8(draft: Draft, calibration: NDArray[np.float32]) -> bytes:
     from pipeline._tf import tf
 
     model = unrolled(draft).restore()
-    write_elu_plainly(model)
+    write_plainly(model)
     frozen = _frozen(model)
     refuse_loops(frozen.graph)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
@@ -110,9 +110,16 @@ def _converted(converter: Any) -> bytes:
             raise ModelError(
                 f"TensorFlow Lite cannot convert the model: {_first_line(error)}",
                 expected="operators that TensorFlow Lite has in int8",
-                mend="`--debug` shows the converter's whole message",
+                mend=_mend(error),
             ) from error
     return model
+
+
+def _mend(error: Exception) -> str:
+    if "same scale constraint" in str(error):
+        # TFMOT trains a range for each concatenation, and the converter cannot give a tensor in two of them two scales.
+        return "layers that join tensors share some of them: join each tensor once, or drop the stage 'qat'"
+    return "`--debug` shows the converter's whole message"
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -47,18 +48,43 @@ def refuse_loops(graph: Any) -> None:
         )
 
 
-def write_elu_plainly(model: Any) -> None:
-    """Compute ELU out of operators that have an int8 form: the one of its own stays float, or stops the converter."""
-    from pipeline._tf import keras, tf
+def write_plainly(model: Any) -> None:
+    """Compute ELU, maximum and minimum, in a live model, out of operators that the converter takes to int8.
 
-    def elu(x: Any, alpha: Any = 1.0) -> Any:
-        return tf.nn.relu(x) + alpha * (tf.exp(tf.minimum(x, 0.0)) - 1.0)
+    TensorFlow Lite's own ELU stays float, or stops the converter. Its MAXIMUM and MINIMUM need one scale for all that
+    goes in and comes out: where a tensor that goes in is read elsewhere too, the converter stops, or squeezes the
+    tensor into the range of what comes out. So there is no minimum in the ELU either.
+    """
+    from pipeline._tf import keras
 
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.ELU):
-            layer.call = lambda x, alpha=layer.alpha: elu(x, alpha)
+            layer.call = functools.partial(_elu, alpha=layer.alpha)
+        elif isinstance(layer, keras.layers.Maximum):
+            layer._merge_function = functools.partial(functools.reduce, _maximum)
+        elif isinstance(layer, keras.layers.Minimum):
+            layer._merge_function = functools.partial(functools.reduce, _minimum)
         elif getattr(layer, "activation", None) is keras.activations.elu:
-            layer.activation = elu
+            layer.activation = _elu
+
+
+def _elu(x: Any, alpha: Any = 1.0) -> Any:
+    from pipeline._tf import tf
+
+    positive = tf.nn.relu(x)
+    return positive + alpha * (tf.exp(x - positive) - 1.0)
+
+
+def _maximum(a: Any, b: Any) -> Any:
+    from pipeline._tf import tf
+
+    return b + tf.nn.relu(a - b)
+
+
+def _minimum(a: Any, b: Any) -> Any:
+    from pipeline._tf import tf
+
+    return a - tf.nn.relu(a - b)
 
 
 def _configs(node: Any) -> Iterator[dict[str, Any]]:

@@ -18,11 +18,20 @@ Way = Literal["trained", "trained_output", "same_range", "post_training"]
 TFMOT_ACTIVATIONS = frozenset({"linear", "relu", "swish", "gelu", "softmax", "sigmoid", "tanh"})
 """Activation functions that TFMOT quantizes inside a layer with a kernel."""
 
-SIMPLE = frozenset({"Maximum", "Minimum", "Multiply", "Subtract"})
+SIMPLE = frozenset({"Multiply", "Subtract"})
 """One operator in TensorFlow Lite: with the range of its output it is trained whole."""
 
 COMPOUND = frozenset({"AdditiveAttention", "Attention", "Average", "BatchNormalization", "Dot", "ELU"}) | {
-    *("GroupNormalization", "LayerNormalization", "Normalization", "PReLU", "Rescaling", "UnitNormalization"),
+    *(
+        "GroupNormalization",
+        "LayerNormalization",
+        "Maximum",
+        "Minimum",
+        "Normalization",
+        "PReLU",
+        "Rescaling",
+        "UnitNormalization",
+    ),
 }
 """Several operators: the range of what comes out is trained, those in between are measured after training."""
 
