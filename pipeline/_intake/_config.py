@@ -186,7 +186,7 @@ def _check_class(kind: str, node: dict[str, Any], walk: _Walk) -> None:
 
 def _is_custom(node: dict[str, Any], names: Names) -> bool:
     """Whether Keras would find the class among the user's, by the name that it looks for."""
-    return (node.get("registered_name") or node.get("class_name")) in names.custom
+    return str(node.get("registered_name") or node.get("class_name")) in names.custom
 
 
 def _of_keras(module: Any, also: str = "keras") -> bool:

@@ -76,6 +76,8 @@ def not_whole(name: str, why: str) -> ModelError:
 
 def first_line(error: BaseException) -> str:
     """What an error of somebody else says, short enough for a message."""
+    if isinstance(error, KeyError) and len(error.args) == 1 and len(str(error)) < 40:
+        return f"{error} is missing"
     # Keras wraps the error of a layer in one about each model around it.
     text = str(error).rpartition("Exception encountered: ")[2].strip().splitlines()
     return text[0][:300].rstrip(".: ") if text else type(error).__name__

@@ -160,7 +160,12 @@ def _loaded(opened: Opened, flavour: Flavour, objects: Mapping[str, Any], reques
     except Exception as error:
         if "OOM when allocating" in str(error):  # TensorFlow's own word for it
             raise MemoryError from error
-        raise _not_loaded(request.name, flavour, _formats.first_line(error), objects) from error
+        raise _not_loaded(request.name, flavour, _reason(error, opened.copy), objects) from error
+
+
+def _reason(error: Exception, copy: Path) -> str:
+    """What Keras says of a file, without the place of our copy of it."""
+    return _formats.first_line(error).replace(str(copy), "the file").replace(f"{copy.parent}/", "")
 
 
 def _not_loaded(name: str, flavour: Flavour, why: str, objects: Mapping[str, Any]) -> ModelError:
@@ -180,7 +185,7 @@ def _flat_and_proven(model: Any, opened: Opened, flavour: Flavour, request: Requ
     from pipeline._intake._proven import proven
     from pipeline.draft import Draft
 
-    with _told_of_custom(request):
+    with _told_as_model_error(request):
         custom = custom_objects(request.custom, "tf_keras") if request.custom else {}
         # A kernel that has taken in 1/255 is about as small as one step of Adam: what is trained keeps its scaling, and
         # `intake.fold_front` moves it into the weights once the training is over.
@@ -200,8 +205,8 @@ def _flat_and_proven(model: Any, opened: Opened, flavour: Flavour, request: Requ
 
 
 @contextlib.contextmanager
-def _told_of_custom(request: Request) -> Iterator[None]:
-    """Errors that come out of the user's own layers, told as such."""
+def _told_as_model_error(request: Request) -> Iterator[None]:
+    """Whatever a strange model, or a layer of the user's own, sets off on its way to a flat one."""
     from pipeline._children.theirs import where_it_failed
 
     try:
@@ -210,10 +215,20 @@ def _told_of_custom(request: Request) -> Iterator[None]:
         if request.custom is None or request.custom.name not in str(error.__cause__):
             raise
         raise works_with_keras3_only(request.custom, _innermost(str(error.__cause__))) from error
+    except MemoryError:
+        raise
     except Exception as error:
-        if request.custom is None or isinstance(error, MemoryError):
-            raise
+        if request.custom is None:
+            raise _not_flat(request.name, error) from error
         raise works_with_keras3_only(request.custom, where_it_failed(error, request.custom.parent)) from error
+
+
+def _not_flat(name: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"{name} cannot be made flat: {type(error).__name__}: {_formats.first_line(error)}",
+        expected="layers that work in tf_keras as they do in Keras 3",
+        mend="check that the file still works where it was made; if so, report the model",
+    )
 
 
 def _innermost(report: str) -> str:

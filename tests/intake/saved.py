@@ -35,6 +35,12 @@ def tiny_model(keras: Any) -> Any:
     return shaken(keras.Model(inputs, outputs, name="tiny"))
 
 
+def smallest_model(keras: Any) -> Any:
+    """A model of a few bytes of weights, for what is done a thousand times: (3,) → 2."""
+    inputs = keras.Input((3,), name="x")
+    return shaken(keras.Model(inputs, keras.layers.Dense(2, activation="relu", name="y")(inputs), name="smallest"))
+
+
 def save(model: Any, path: Path) -> Path:
     """Save a model as the ending of the path says; without one, as a SavedModel."""
     with warnings.catch_warnings():
