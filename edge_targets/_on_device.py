@@ -38,7 +38,7 @@ PROTOCOL = 1
 RUNTIMES = {
     "ai_edge_litert": "ai_edge_litert.interpreter",
     "tflite_runtime": "tflite_runtime.interpreter",
-    "tensorflow": "tensorflow.lite",
+    "tensorflow": "tensorflow.lite.python.interpreter",
 }
 
 # numpy's linear algebra is not used here: without its threads, start is faster and the memory figures are the model's.
@@ -178,18 +178,14 @@ class Runtime:
     def load(self, path: str, num_threads: int, inside: bool = False) -> Any:
         """A model, ready to run; with `inside`, its tensors within can be read after it ran."""
         # Delegates keep what is within to themselves, and without them memory is used again for later tensors.
-        options = {"experimental_op_resolver_type": self._plain(), "experimental_preserve_all_tensors": True}
+        plain = self.module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        options = {"experimental_op_resolver_type": plain, "experimental_preserve_all_tensors": True}
         with model_trouble(path):
             interpreter = self.module.Interpreter(
                 model_path=path, num_threads=num_threads, **(options if inside else {})
             )
             interpreter.allocate_tensors()
         return interpreter
-
-    def _plain(self) -> Any:
-        """What asks for the interpreter's own kernels; TensorFlow has it in another place."""
-        module = self.module if hasattr(self.module, "OpResolverType") else self.module.experimental
-        return module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
 
 
 @contextlib.contextmanager
@@ -371,7 +367,7 @@ def powers(interpreters: Sequence[Any], pair: Sequence[Any]) -> tuple[float, flo
     import numpy as np
 
     reference, other = (
-        interpreter.get_tensor(pair[place]).astype(np.float32) for place, interpreter in enumerate(interpreters)
+        interpreter.get_tensor(pair[place]).ravel().astype(np.float32) for place, interpreter in enumerate(interpreters)
     )
     scale, zero_point = np.float32(pair[2]), np.float32(pair[3])
     difference = reference - (other - zero_point) * scale

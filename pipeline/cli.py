@@ -19,6 +19,10 @@ from pipeline import __version__
 from pipeline.errors import EdgesmithError, StorageError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
     from pipeline.cache import Cache
     from pipeline.console import ConsoleProgress
     from pipeline.report import Report
@@ -85,6 +89,39 @@ def run(
         )
     _show(report, folder, as_json, progress)
     sys.exit(0 if report.ok else 1)
+
+
+@cli.command()
+@click.argument("model")
+@click.option("--data", type=click.Path(path_type=Path), help="An .npz of real inputs: measures each layer's SQNR.")
+@click.option("--reference", type=click.Path(path_type=Path), help="The float .tflite to hold the layers against.")
+@click.option("--pack", is_flag=True, help="Find the size over the air of a large model, too; it takes seconds.")
+@click.option("--custom-objects", type=click.Path(path_type=Path), help="Python file with the model's own classes.")
+@click.option("--trust-code", is_flag=True, help="Let a model file run the code it holds (Lambda layers).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
+@_debug
+def inspect(
+    model: str,
+    data: Path | None,
+    reference: Path | None,
+    pack: bool,
+    custom_objects: Path | None,
+    trust_code: bool,
+    as_json: bool,
+) -> None:
+    """Show what is in a MODEL: a .tflite, any Keras file, or file.py:function."""
+    from pipeline import inspection
+    from pipeline.console import ConsoleProgress
+
+    with ConsoleProgress() as progress:
+        options = inspection.Options(data, reference, pack, custom_objects, trust_code)
+        document = inspection.inspect(model, options, progress)
+    if as_json:
+        _print(json.dumps(document, indent=2))
+        return
+    from pipeline.report import render_inspection
+
+    _draw(lambda console: render_inspection(document, console))
 
 
 @cli.command("list")
@@ -205,16 +242,21 @@ def _command_line() -> str:
     return shlex.join(["edgesmith", *sys.argv[1:]])
 
 
+def _draw(render: Callable[[Console], None]) -> None:
+    """Print what is drawn for people, in colour where stdout is a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    with console.capture() as drawn:
+        render(console)
+    _print(drawn.get().rstrip("\n"), color=True)
+
+
 def _show(report: Report, folder: Path, as_json: bool, progress: ConsoleProgress) -> None:
     if as_json:
         _print(json.dumps(report.to_json(), indent=2))
         return
-    from rich.console import Console
-
     from pipeline.report import render_table
 
-    console = Console()
-    with console.capture() as table:
-        render_table(report, console)
-    _print(table.get().rstrip("\n"), color=True)
+    _draw(lambda console: render_table(report, console))
     progress.note(f"the report: {folder / 'report.html'}")

@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_targets._base import BenchmarkPlan, Target, TargetError
 from edge_targets.tflite_cost import WeightCost, total_macs, weight_costs
-from edge_targets.tflite_graph import Tensor, parse_graph
+from edge_targets.tflite_graph import Graph, Tensor, parse_graph
 from pipeline import _sqnr
 from pipeline._promises import promise_checks
 from pipeline.check import Check, Layer
@@ -126,9 +126,13 @@ def measure(
 
 def layer_table(model: bytes) -> tuple[Layer, ...]:
     """Every operator with weights, read from the bytes of a `.tflite`."""
-    graph = parse_graph(model)
+    return layer_rows(parse_graph(model))
+
+
+def layer_rows(graph: Graph) -> tuple[Layer, ...]:
+    """The layer table of a `.tflite` that has been read: a row for each of `weight_costs`, in that order."""
     macs = total_macs(graph)
-    return tuple(_layer(cost, macs, len(model)) for cost in weight_costs(graph))
+    return tuple(_layer(cost, macs, graph.size_bytes) for cost in weight_costs(graph))
 
 
 def measured_layers(

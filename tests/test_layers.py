@@ -24,8 +24,16 @@ PRIVATE = {
 } | {
     "_promises": "verify",
     "_sqnr": "verify",
+    "_inspect_keras": "inspection",
+    "_inspect_tflite": "inspection",
 }
-ABOVE = {"forge": ROOMS, "flow": ROOMS | {"forge"}, "cli": ROOMS | {"flow", "console"}, "console": set[str]()}
+ABOVE = {
+    "forge": ROOMS,
+    "inspection": ROOMS,
+    "flow": ROOMS | {"forge"},
+    "cli": ROOMS | {"flow", "inspection", "console"},
+    "console": set[str](),
+}
 HEAVY = {"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"}
 
 FILES = sorted(path for top in ("pipeline", "models", "edge_targets") for path in (ROOT / top).rglob("*.py"))

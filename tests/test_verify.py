@@ -11,12 +11,17 @@ import pytest
 
 from edge_targets import BenchmarkPlan
 from edge_targets.host import HostTarget
+from edge_targets.tflite_graph import parse_graph
 from pipeline import verify
+from pipeline._sqnr import examples_for, tensor_pairs
 from pipeline.artifact import Artifact, TensorSpec
 from pipeline.check import Check, Layer
+from pipeline.dataset import ArraySplit
 from pipeline.draft import Draft, Step
+from pipeline.progress import Progress
 from pipeline.settings import Budgets
 from pipeline.tasks.classification import Classification
+from tests.stages.tiny import apply, int8, tiny_data, tiny_draft
 
 DATA = Path(__file__).parent / "edge_targets" / "data"
 INT8, FLOAT32 = DATA / "tiny_int8.tflite", DATA / "tiny_float32.tflite"
@@ -114,3 +119,120 @@ def test_agreement_compares_decisions_and_probabilities() -> None:
     other = by_name(verify.agreement_checks(Classification(), logits, logits[::-1]))
     assert other["agreement"].value == 0.0
     assert other["output_error"].value == pytest.approx(np.tanh(2), abs=1e-6)
+
+
+def with_bytes(model: bytes, folder: Path) -> Artifact:
+    path = folder / "model.tflite"
+    path.write_bytes(model)
+    graph = parse_graph(model)
+    tensor = graph.tensors[graph.inputs[0]]
+    scale, zero_point = (tensor.scales[0], tensor.zero_points[0]) if tensor.scales else (0.0, 0)
+    spec = TensorSpec(tensor.name, tensor.shape, tensor.dtype, scale, zero_point)
+    return artifact(path=path, inputs=(spec,))
+
+
+def measured(model: bytes, folder: Path) -> dict[str, Layer]:
+    """The layer table of a model, held against the float one on random images."""
+    x = np.random.default_rng(0).random((100, 8, 8, 1), np.float32)
+    split = ArraySplit(x, np.zeros(100))
+    table = verify.layer_table(model)
+    return {
+        layer.name: layer
+        for layer in verify.measured_layers(table, with_bytes(model, folder), FLOAT32.read_bytes(), split, Progress())
+    }
+
+
+def test_the_layer_table_says_what_each_layer_costs() -> None:
+    conv, logits = verify.layer_table(INT8.read_bytes())
+    assert (conv.macs, logits.macs) == (3 * 3 * 4 * 36, 144 * 3)
+    assert (conv.macs_share, logits.macs_share) == (0.75, 0.25)
+    assert conv.bytes_share == conv.bytes / INT8.stat().st_size
+    assert 0.2 < conv.bytes_share + logits.bytes_share < 1
+
+
+def test_int8_leaves_most_of_a_signal_and_float_all_of_it(tmp_path: Path) -> None:
+    layers = measured(INT8.read_bytes(), tmp_path)
+    assert all(25 < (layer.sqnr_db or 0) < 60 for layer in layers.values())
+    same = measured(FLOAT32.read_bytes(), tmp_path)
+    assert [layer.sqnr_db for layer in same.values()] == [np.inf, np.inf]
+    assert verify.noise_checks(tuple(same.values())) == []
+
+
+@pytest.mark.parametrize("name", ["conv", "logits"])
+def test_a_layer_whose_scale_is_wrong_is_seen_and_the_worst_one_named(name: str, tmp_path: Path) -> None:
+    whole = INT8.read_bytes()
+    [operator] = [operator for operator in parse_graph(whole).operators if operator.name == name]
+    scale = np.float32(parse_graph(whole).tensors[operator.outputs[0]].scales[0])
+    # The layer then saturates: a quarter of what should leave it does.
+    broken = whole.replace(scale.tobytes(), np.float32(scale / 4).tobytes())
+    layers = measured(broken, tmp_path)
+    found = {layer: row.sqnr_db or 0 for layer, row in layers.items()}
+    assert found[name] < 15
+    # What a layer spoils, those behind it go on with; those before it do not know.
+    assert name == "conv" or found["conv"] > 25
+    [check] = verify.noise_checks(tuple(layers.values()))
+    assert (check.name, check.status, check.limit) == ("worst_layer_sqnr", "pass", None)
+    assert check.value == min(found.values())
+    assert "'logits'" in check.why
+
+
+def test_a_layer_that_the_float_model_does_not_have_is_not_measured() -> None:
+    quantized, reference = parse_graph(INT8.read_bytes()), parse_graph(FLOAT32.read_bytes())
+    assert set(tensor_pairs(reference, quantized)) == {0, 2}
+    renamed = tuple(replace(operator, name=f"other_{operator.name}") for operator in reference.operators)
+    assert tensor_pairs(replace(reference, operators=renamed), quantized) == {}
+    twice = (*reference.operators, replace(reference.operators[0], index=3))
+    assert set(tensor_pairs(replace(reference, operators=twice), quantized)) == {2}
+
+
+def test_a_model_of_many_macs_sees_fewer_examples() -> None:
+    assert [examples_for(macs) for macs in (0, 2_000_000, 300_000_000, 10**12)] == [64, 64, 13, 8]
+
+
+def test_a_reference_that_crashes_ends_no_run(tmp_path: Path) -> None:
+    notes: list[str] = []
+
+    class Noted(Progress):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    layers = verify.layer_table(INT8.read_bytes())
+    wrong = ArraySplit(np.zeros((4, 5, 5, 1), np.float32), np.zeros(4))
+    found = verify.measured_layers(
+        layers, with_bytes(INT8.read_bytes(), tmp_path), FLOAT32.read_bytes(), wrong, Noted()
+    )
+    assert found == layers
+    assert notes[0].startswith("no SQNR of the layers: Each example is 5x5x1")
+
+
+@pytest.mark.tf
+def test_the_float_model_inside_a_quantization_aware_one_has_its_weights_and_no_rounding() -> None:
+    from pipeline._convert._plain import without_rounding
+    from pipeline.stages.qat import Qat
+
+    data = tiny_data()
+    draft = tiny_draft()
+    aware = apply(Qat(epochs=1, batch_size=32), draft, data)
+    plain = without_rounding(aware)
+    assert plain.traits == frozenset()
+    theirs, ours = ({weight.name: weight.numpy() for weight in one.restore().weights} for one in (aware, plain))
+    assert len(ours) == len(draft.weights)
+    assert all(np.array_equal(theirs[name], weight) for name, weight in ours.items())
+    x = next(data.validation.batches(8))[0]
+    apart = np.abs(plain.restore().predict(x, verbose=0) - aware.restore().predict(x, verbose=0)).max()
+    assert 1e-5 < apart < 0.1
+
+
+@pytest.mark.tf
+def test_every_layer_of_a_quantization_aware_model_is_measured(tmp_path: Path) -> None:
+    from pipeline.convert import to_float_reference
+    from pipeline.stages.qat import Qat
+
+    data = tiny_data()
+    aware = apply(Qat(epochs=1, batch_size=32), tiny_draft(), data)
+    model = int8(aware, data)
+    layers = verify.measured_layers(
+        verify.layer_table(model), with_bytes(model, tmp_path), to_float_reference(aware), data.validation, Progress()
+    )
+    assert [layer.name for layer in layers] == ["conv", "depthwise", "pointwise", "dense", "logits"]
+    assert all(20 < (layer.sqnr_db or 0) < 60 for layer in layers)

@@ -40,10 +40,10 @@ def render_table(report: Report, console: Console) -> None:
     """
     document = report.to_json()
     _title(document, console)
-    _section(console, "", _headlines(document))
-    _section(console, "Steps", _steps(document))
+    section(console, "", _headlines(document))
+    section(console, "Steps", _steps(document))
     _checks(document, console)
-    _section(console, "Layers", _layers(document))
+    section(console, "Layers", _layers(document))
     _more_layers(document, console)
     _measurements(document, console)
 
@@ -60,7 +60,8 @@ def _title(document: JsonObject, console: Console) -> None:
     console.print(line)
 
 
-def _section(console: Console, name: str, table: Table) -> None:
+def section(console: Console, name: str, table: Table) -> None:
+    """Print a table under its heading; nothing where it has no rows."""
     if not table.row_count:
         return
     console.print()
@@ -69,7 +70,7 @@ def _section(console: Console, name: str, table: Table) -> None:
     console.print(Padding(table, _INDENT, expand=False))
 
 
-def _grid(*columns: str) -> Table:
+def grid(*columns: str) -> Table:
     """A table without lines. A column is `<` or `>` for its side, then its heading; `~` may wrap, `…` may
     be cut: room is taken from these two only."""
     table = Table(
@@ -87,7 +88,7 @@ def _grid(*columns: str) -> Table:
 
 
 def _headlines(document: JsonObject) -> Table:
-    table = _grid("<", ">float32", ">int8", "<")
+    table = grid("<", ">float32", ">int8", "<")
     for line in (*summary.headlines(document), *summary.more_figures(document, MOST_FIGURES)):
         cells = (line.label, line.before, line.after)
         table.add_row(*map(Text, cells), Text(line.change or line.note, _STYLES[line.tone]))
@@ -95,7 +96,7 @@ def _headlines(document: JsonObject) -> Table:
 
 
 def _steps(document: JsonObject) -> Table:
-    table = _grid(">", "…stage", ">time", "<", "~result")
+    table = grid(">", "…stage", ">time", "<", "~result")
     for place, step in enumerate(document["steps"], 1):
         table.add_row(
             Text(f"{place}"),
@@ -135,7 +136,7 @@ def _right(cell: str, width: int) -> str:
 
 
 def _layers(document: JsonObject) -> Table:
-    table = _grid("…layer", "…operator", ">MACs", ">bytes", ">weights", ">zeros", ">values", ">bits", ">SQNR")
+    table = grid("…layer", "…operator", ">MACs", ">bytes", ">weights", ">zeros", ">values", ">bits", ">SQNR")
     for layer in document["layers"][:MOST_LAYERS]:
         cells = (
             fmt.printable(layer["name"]),
@@ -172,7 +173,7 @@ def _setup_line(setup: summary.Setup) -> Text:
 
 
 def _setup_table(setup: summary.Setup) -> Table:
-    table = _grid("<", ">median", ">95 % interval", ">p90", ">p99", ">load", ">peak memory")
+    table = grid("<", ">median", ">95 % interval", ">p90", ">p99", ">load", ">peak memory")
     for row in setup.rows:
         times = (fmt.latency(row.get(name)) for name in ("p90_us", "p99_us", "load_us"))
         cells = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import json
+import math
 import subprocess
 import sys
 from collections import Counter
@@ -13,11 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_targets import BenchmarkPlan, Local, UnusableModel, WrongInput, _on_device
+from edge_targets._noise import TensorPair
 from edge_targets._on_device import fair_turns, rounds
 from edge_targets._runner import CHUNK_BYTES, _chunks
 from edge_targets.host import HostTarget
+from edge_targets.tflite_graph import read_graph
 
 SOURCE = Path(_on_device.__file__)
 DATA = Path(__file__).parent / "data"
@@ -139,3 +143,80 @@ def test_nothing_of_ours_stays_behind(int8_model: Path, tmp_path: Path, monkeypa
     with Local() as transport:
         assert Path(transport.path("x")).is_relative_to(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tensors_inside_two_models_are_held_against_each_other(float_model: Path, int8_model: Path) -> None:
+    x = np.random.default_rng(0).random((5, 8, 8, 1), np.float32)
+    graph = read_graph(float_model)
+    own = [TensorPair(operator.outputs[0], operator.outputs[0]) for operator in graph.operators]
+    same = HostTarget().noise((float_model, float_model), (x, x), own)
+    assert [found.noise for found in same] == [0, 0, 0]
+    assert all(found.sqnr_db == math.inf for found in same)
+    conv = graph.operators[0].outputs[0]
+    # Twice the value, and one step off: noise is then the signal itself, and the sum of ones.
+    doubled, shifted = HostTarget().noise(
+        (float_model, float_model), (x, x), [TensorPair(conv, conv, 2.0), TensorPair(conv, conv, 1.0, 1)]
+    )
+    assert doubled.noise == pytest.approx(doubled.signal)
+    assert shifted.noise == pytest.approx(5 * 6 * 6 * 4)
+    signal, noise = np.float64(0), np.float64(0)
+    for one in x:
+        reference, quantized = (
+            inside(path, given, graph_of.operators[0].outputs[0])
+            for path, given, graph_of in (
+                (float_model, one, graph),
+                (int8_model, steps(one, int8_model), read_graph(int8_model)),
+            )
+        )
+        tensor = read_graph(int8_model).tensors[read_graph(int8_model).operators[0].outputs[0]]
+        real = (quantized.astype(np.float64) - tensor.zero_points[0]) * tensor.scales[0]
+        signal, noise = signal + np.square(reference).sum(), noise + np.square(reference - real).sum()
+    pair = TensorPair(conv, tensor.index, tensor.scales[0], tensor.zero_points[0])
+    quantized_x = np.stack([steps(one, int8_model) for one in x])
+    [found] = HostTarget().noise((float_model, int8_model), (x, quantized_x), [pair])
+    assert found.sqnr_db == pytest.approx(10 * math.log10(signal / noise), abs=0.01)
+
+
+def inside(model: Path, example: NDArray[Any], tensor: int) -> NDArray[Any]:
+    """A tensor within a model after one example, (...), read without any of our code."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        str(model),
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=True,
+    )
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], example[None])
+    interpreter.invoke()
+    found: NDArray[Any] = interpreter.get_tensor(tensor)
+    return found
+
+
+def steps(x: NDArray[np.float32], model: Path) -> NDArray[np.int8]:
+    """Real inputs as an int8 model stores them."""
+    graph = read_graph(model)
+    tensor = graph.tensors[graph.inputs[0]]
+    stored: NDArray[np.int8] = np.clip(np.rint(x / tensor.scales[0]) + tensor.zero_points[0], -128, 127).astype(np.int8)
+    return stored
+
+
+def test_examples_that_do_not_belong_together_are_refused(float_model: Path) -> None:
+    x = np.zeros((2, 8, 8, 1), np.float32)
+    with pytest.raises(WrongInput, match="2 and 1 examples"):
+        HostTarget().noise((float_model, float_model), (x, x[:1]), [TensorPair(0, 0)])
+    with pytest.raises(WrongInput, match="Each example is"):
+        HostTarget().noise((float_model, float_model), (x, x[:, :4]), [TensorPair(0, 0)])
+
+
+def test_a_model_that_crashes_while_it_is_compared_is_an_error(float_model: Path, crashing_model: Path) -> None:
+    x = np.zeros((1, 8, 8, 1), np.float32)
+    with pytest.raises(UnusableModel, match=r"SIG\w+\) on one of the models"):
+        HostTarget().noise((float_model, crashing_model), (x, x.astype(np.int8)), [TensorPair(0, 0)])
+
+
+@pytest.mark.parametrize("runtime", ["tflite_runtime", "tensorflow"])
+def test_every_interpreter_shows_what_is_inside(runtime: Any, float_model: Path) -> None:
+    x = np.ones((1, 8, 8, 1), np.float32)
+    [found] = HostTarget().noise((float_model, float_model), (x, x), [TensorPair(0, 0)], runtime=runtime)
+    assert found.signal

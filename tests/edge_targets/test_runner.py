@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge_targets import (
@@ -21,6 +22,7 @@ from edge_targets import (
     UnusableModel,
     _on_device,
 )
+from edge_targets._noise import Noise, TensorPair
 from edge_targets._runner import RUNNER, Runner
 
 SOURCE = Path(_on_device.__file__)
@@ -152,3 +154,39 @@ def test_the_work_folder_goes_with_the_work(int8_model: Path, tmp_path: Path) ->
         transport.pull(there.name, tmp_path / "back.tflite")
     assert tmp_path.joinpath("back.tflite").read_bytes() == int8_model.read_bytes()
     assert not there.parent.exists()
+
+
+PAIRS = [TensorPair(1, 2, 0.5, 3), TensorPair(4, 5)]
+X = np.zeros((2, 8, 8, 1), np.float32)
+NOISE: dict[str, Any] = {**FACTS, "job": "noise", "examples": 2}
+
+
+def compared(model: Path, answer: dict[str, Any]) -> tuple[list[Noise], Recording]:
+    asked, recording = runner(said(answer))
+    return asked.noise((model, model), (X, X.astype(np.int8)), PAIRS, "auto"), recording
+
+
+def test_what_is_asked_and_told_of_noise(int8_model: Path) -> None:
+    found, recording = compared(
+        int8_model, {**NOISE, "pairs": [{"signal": 100, "noise": 1.0}, {"signal": 0.0, "noise": None}]}
+    )
+    request = json.loads(recording.calls[0].stdin)
+    assert request["pairs"] == [[1, 2, 0.5, 3], [4, 5, 1.0, 0]]
+    assert request["models"] == ["/recording/model-0.tflite", "/recording/model-1.tflite"]
+    assert sorted(recording.pushed) == sorted(
+        [RUNNER, "model-0.tflite", "model-1.tflite", "inputs-0.npy", "inputs-1.npy"]
+    )
+    assert [one.sqnr_db for one in found] == [20.0, None]
+
+
+@pytest.mark.parametrize("number", ["1", -1, True, [], 10**400])
+def test_noise_that_is_none_is_refused(number: Any, int8_model: Path) -> None:
+    with pytest.raises(DeviceError, match="cannot be trusted"):
+        compared(int8_model, {**NOISE, "pairs": [{"signal": number, "noise": 1}] * 2})
+
+
+@pytest.mark.parametrize("lie", [{"examples": 3}, {"pairs": []}, {"pairs": [{"signal": 1, "noise": 1}]}])
+def test_noise_of_something_else_is_refused(lie: dict[str, Any], int8_model: Path) -> None:
+    honest = {**NOISE, "pairs": [{"signal": 1, "noise": 1}] * 2}
+    with pytest.raises(DeviceError, match="cannot be trusted"):
+        compared(int8_model, {**honest, **lie})

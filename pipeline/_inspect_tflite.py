@@ -1,0 +1,163 @@
+"""The facts of a `.tflite`, read from its bytes without TensorFlow. Part of `inspection`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_targets.tflite_cost import OperatorCost, operator_costs, weight_costs
+from edge_targets.tflite_graph import Graph, Tensor, parse_graph, read_graph
+from pipeline import ota, verify
+from pipeline.artifact import Artifact, TensorSpec, sha256_of
+from pipeline.data._npz_reading import open_npz
+from pipeline.dataset import ArraySplit
+from pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from pipeline.check import Layer
+    from pipeline.progress import Progress
+
+MOST_PACKED_BYTES = 2**20
+"""A larger model is only packed when asked for: the codecs that try hardest take over a second a megabyte."""
+
+
+def tflite_facts(
+    path: Path, data: Path | None, reference: Path | None, *, pack: bool, progress: Progress
+) -> dict[str, Any]:
+    """The model, its operators and its tensors, JSON-ready.
+
+    Args:
+        path: the `.tflite`.
+        data: an `.npz` with real inputs, in the units that the float model takes.
+        reference: the float32 `.tflite` to hold the layers against, or None.
+        pack: whether to pack even a large model, for its size over the air.
+        progress: told what is not to be had.
+
+    Raises:
+        UnusableModel: one of the models is malformed.
+        DataError: the data is not what was asked for.
+    """
+    graph = read_graph(path)
+    content = path.read_bytes()
+    layers = verify.layer_rows(graph)
+    if data is not None and reference is not None:
+        layers = _measured(layers, path, graph, _examples(data), reference, progress)
+    costs = operator_costs(graph)
+    return {
+        "model": {
+            "path": str(path),
+            "format": "TensorFlow Lite",
+            "sha256": sha256_of(content),
+            "size_bytes": len(content),
+            **_travelling(content, pack),
+            "description": graph.description,
+            "inputs": [_border(graph.tensors[index]) for index in graph.inputs],
+            "outputs": [_border(graph.tensors[index]) for index in graph.outputs],
+            "operators": len(costs),
+            "macs": sum(cost.macs for cost in costs),
+            "weights": sum(layer.weights for layer in layers),
+            "sparsity": verify.sparsity(layers),
+            "float_tensors": sum(t.dtype in verify.FLOATS for sub in graph.subgraphs() for t in sub.tensors),
+        },
+        "operators": _operators(graph, costs, layers),
+        "tensors": [_tensor(tensor, place) for place, sub in enumerate(graph.subgraphs()) for tensor in sub.tensors],
+    }
+
+
+def _travelling(content: bytes, pack: bool) -> dict[str, Any]:
+    if not pack and len(content) > MOST_PACKED_BYTES:
+        return {"ota_bytes": None, "ota_codec": None}
+    parcel = ota.pack(content)
+    return {"ota_bytes": len(parcel.data), "ota_codec": parcel.codec}
+
+
+def _operators(graph: Graph, costs: tuple[OperatorCost, ...], layers: tuple[Layer, ...]) -> list[dict[str, Any]]:
+    rows = defaultdict(list)
+    for cost, layer in zip(weight_costs(graph), layers, strict=True):
+        rows[id(cost.operator)].append(layer)
+    macs = sum(cost.macs for cost in costs)
+    return [_operator(cost, rows[id(cost.operator)], macs, graph.size_bytes) for cost in costs]
+
+
+def _operator(cost: OperatorCost, layers: list[Layer], all_macs: int, file_bytes: int) -> dict[str, Any]:
+    operator = cost.operator
+    return {
+        "index": operator.index,
+        "subgraph": cost.subgraph,
+        "kind": operator.custom_code or operator.kind,
+        "name": operator.name,
+        "runs_on": "cpu",
+        "why": "",
+        "remedy": "",
+        "macs": cost.macs,
+        "macs_share": cost.macs / all_macs if all_macs else 0.0,
+        "bytes": cost.bytes,
+        "bytes_share": cost.bytes / file_bytes,
+        **_weights(layers),
+        "inputs": operator.inputs,
+        "outputs": operator.outputs,
+    }
+
+
+def _weights(layers: list[Layer]) -> dict[str, Any]:
+    """What an operator's weight tensors hold together; those that an earlier operator reads too are counted there."""
+    if not layers:
+        return {"weights": 0, "sparsity": None, "distinct": None, "bits": None, "sqnr_db": None}
+    return {
+        "weights": sum(layer.weights for layer in layers),
+        "sparsity": verify.sparsity(tuple(layers)),
+        "distinct": max(layer.distinct for layer in layers),
+        "bits": max(layer.bits for layer in layers),
+        "sqnr_db": layers[0].sqnr_db,
+    }
+
+
+def _border(tensor: Tensor) -> dict[str, Any]:
+    scale = tensor.scales[0] if tensor.scales else 0.0
+    zero_point = tensor.zero_points[0] if tensor.zero_points else 0
+    return {"name": tensor.name, "shape": tensor.shape, "dtype": tensor.dtype, "scale": scale, "zero_point": zero_point}
+
+
+def _tensor(tensor: Tensor, subgraph: int) -> dict[str, Any]:
+    single = len(tensor.scales) == 1
+    return {
+        "index": tensor.index,
+        "subgraph": subgraph,
+        "name": tensor.name,
+        "shape": tensor.shape,
+        "dtype": tensor.dtype,
+        "scale": tensor.scales[0] if single else None,
+        "zero_point": tensor.zero_points[0] if single and tensor.zero_points else None,
+        "scales": len(tensor.scales),
+        "quantized_dimension": tensor.quantized_dimension if len(tensor.scales) > 1 else None,
+        "bytes": None if tensor.data is None else len(tensor.data),
+    }
+
+
+def _measured(
+    layers: tuple[Layer, ...], path: Path, graph: Graph, x: NDArray[np.float32], reference: Path, progress: Progress
+) -> tuple[Layer, ...]:
+    inputs = tuple(TensorSpec(**_border(graph.tensors[index])) for index in graph.inputs)
+    model = Artifact(path, "", graph.size_bytes, 0, "", inputs, ())
+    content = reference.read_bytes() if reference.is_file() else b""
+    parse_graph(content, reference.name)
+    return verify.measured_layers(layers, model, content, ArraySplit(x, np.zeros(len(x))), progress)
+
+
+def _examples(path: Path) -> NDArray[np.float32]:
+    """The inputs in an `.npz`: its array `x`, or the only one that it has, (n, ...)."""
+    expected = "an .npz with an array x of inputs, (n, ...), in the units that the float model takes"
+    with open_npz(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.archive.namelist()]
+        if "x" not in names and len(names) != 1:
+            raise DataError(f"{path} has the arrays {', '.join(names) or 'none'}.", expected=expected)
+        x = archive.whole("x" if "x" in names else names[0])
+    if x.dtype.kind not in "biuf" or x.ndim < 2 or not len(x):
+        raise DataError(f"{path} holds {x.dtype} of shape {x.shape}.", expected=expected)
+    return x.astype(np.float32)
