@@ -152,6 +152,7 @@ def _virtual(file: h5py.File) -> None:
 HOSTILE_HDF5: dict[str, tuple[Callable[[h5py.File], object], str]] = {
     "external_link": (lambda f: f.__setitem__("x", h5py.ExternalLink("/etc/passwd", "/")), "a link that leads"),
     "soft_link": (lambda f: f.__setitem__("x", h5py.SoftLink("/a")), "a link that leads"),
+    "two_names": (lambda f: f.__setitem__("b", f["a"]), "leads back to where it came from"),
     "cycle": (_cycle, "leads back to where it came from"),
     "deep": (_deep, "lies too deep"),
     "external_numbers": (_external_numbers, "takes its numbers from another file"),
