@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from pipeline import ota, verify
 from pipeline.artifact import Artifact, TensorSpec, sha256_of
 from pipeline.data._npz_reading import open_npz
 from pipeline.dataset import ArraySplit
-from pipeline.errors import DataError
+from pipeline.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.check import Layer
-    from pipeline.progress import Progress
 
 MOST_PACKED_BYTES = 2**20
 """A larger model is only packed when asked for: the codecs that try hardest take over a second a megabyte."""
 
+MEASURED = ("float32", "int8", "uint8", "int16")
+"""Types of an input that real numbers can be turned into."""
 
-def tflite_facts(
-    path: Path, data: Path | None, reference: Path | None, *, pack: bool, progress: Progress
-) -> dict[str, Any]:
+
+def tflite_facts(path: Path, data: Path | None, reference: Path | None, *, pack: bool) -> dict[str, Any]:
     """The model, its operators and its tensors, JSON-ready.
 
     Args:
@@ -37,17 +38,17 @@ def tflite_facts(
         data: an `.npz` with real inputs, in the units that the float model takes.
         reference: the float32 `.tflite` to hold the layers against, or None.
         pack: whether to pack even a large model, for its size over the air.
-        progress: told what is not to be had.
 
     Raises:
-        UnusableModel: one of the models is malformed.
-        DataError: the data is not what was asked for.
+        UnusableModel: one of the models is malformed, or crashes the interpreter.
+        TargetError: the data does not fit the models.
+        UsageError: the data is not what was asked for, or the model takes none such.
     """
     graph = read_graph(path)
     content = path.read_bytes()
     layers = verify.layer_rows(graph)
     if data is not None and reference is not None:
-        layers = _measured(layers, path, graph, _examples(data), reference, progress)
+        layers = _measured(layers, path, graph, _examples(data), reference)
     costs = operator_costs(graph)
     return {
         "model": {
@@ -141,13 +142,22 @@ def _tensor(tensor: Tensor, subgraph: int) -> dict[str, Any]:
 
 
 def _measured(
-    layers: tuple[Layer, ...], path: Path, graph: Graph, x: NDArray[np.float32], reference: Path, progress: Progress
+    layers: tuple[Layer, ...], path: Path, graph: Graph, x: NDArray[np.float32], reference: Path
 ) -> tuple[Layer, ...]:
     inputs = tuple(TensorSpec(**_border(graph.tensors[index])) for index in graph.inputs)
+    if [_takes_numbers(spec) for spec in inputs] != [True]:
+        raise UsageError(
+            f"{path} cannot be measured with --data: it takes {', '.join(spec.dtype for spec in inputs) or 'nothing'}.",
+            expected=f"one input of {', '.join(MEASURED)}, quantized with one scale unless it is float32",
+        )
+    float_model = reference.read_bytes() if reference.is_file() else b""
+    parse_graph(float_model, reference.name)
     model = Artifact(path, "", graph.size_bytes, 0, "", inputs, ())
-    content = reference.read_bytes() if reference.is_file() else b""
-    parse_graph(content, reference.name)
-    return verify.measured_layers(layers, model, content, ArraySplit(x, np.zeros(len(x))), progress)
+    return verify.measured_layers(layers, model, float_model, ArraySplit(x, np.zeros(len(x))))
+
+
+def _takes_numbers(spec: TensorSpec) -> bool:
+    return spec.dtype in MEASURED and (spec.dtype == "float32" or 0 < spec.scale < math.inf)
 
 
 def _examples(path: Path) -> NDArray[np.float32]:

@@ -59,7 +59,7 @@ def inspect(model: str, options: Options, progress: Progress) -> dict[str, Any]:
     if _is_tflite(Path(model)):
         from pipeline._inspect_tflite import tflite_facts
 
-        facts = tflite_facts(Path(model), options.data, options.reference, pack=options.pack, progress=progress)
+        facts = tflite_facts(Path(model), options.data, options.reference, pack=options.pack)
     else:
         from pipeline._inspect_keras import keras_facts
 
@@ -75,7 +75,7 @@ def _check(model: str, options: Options) -> None:
         raise UsageError(
             "To measure what int8 leaves of each layer's signal takes real inputs and the float model.",
             expected="both --data FILE.npz and --reference FLOAT.tflite",
-            mend="`edgesmith run` lays the float model down beside the int8 one, as baseline.tflite",
+            mend="name the float model too; what `edgesmith run` makes is measured there, and stands in its report",
         )
     if options.data is not None and not _is_tflite(path):
         raise UsageError("--data and --reference are for a .tflite.", expected="a .tflite", mend="leave them out")

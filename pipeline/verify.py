@@ -85,7 +85,11 @@ def prove(
     model = artifact.path.read_bytes()
     layers = layer_table(model)
     if reference is not None:
-        layers = measured_layers(layers, artifact, reference, data.validation, progress)
+        try:
+            layers = measured_layers(layers, artifact, reference, data.validation)
+        except TargetError as error:
+            # It only reports: a run whose promises can be checked does not end here.
+            progress.note(f"no SQNR of the layers: {error.what}")
     with progress.bar("verify", 2 * data.test.size) as bar:
         before, after = (score(one, data, bar.advance) for one in (baseline, artifact))
     checks = (
@@ -136,7 +140,7 @@ def layer_rows(graph: Graph) -> tuple[Layer, ...]:
 
 
 def measured_layers(
-    layers: tuple[Layer, ...], artifact: Artifact, reference: bytes, held_out: Split, progress: Progress
+    layers: tuple[Layer, ...], artifact: Artifact, reference: bytes, held_out: Split
 ) -> tuple[Layer, ...]:
     """The layer table with the SQNR of each layer's output, where the float reference has the same layer.
 
@@ -145,7 +149,9 @@ def measured_layers(
         artifact: the int8 `.tflite`.
         reference: the float32 one that it approximates.
         held_out: real examples, (n, ...): the validation split, for the test split is for the scores alone.
-        progress: told where it could not be measured, which is no reason to end a run.
+
+    Raises:
+        TargetError: one of the models did not run, or does not take these examples.
     """
     graphs = parse_graph(reference), parse_graph(artifact.path.read_bytes())
     count = min(_sqnr.examples_for(total_macs(graphs[0])), held_out.size)
@@ -155,11 +161,7 @@ def measured_layers(
         path = Path(folder, "reference.tflite")
         path.write_bytes(reference)
         inputs = x, quantize(x, artifact.inputs[0])
-        try:
-            return _sqnr.with_sqnr(layers, graphs, (path, artifact.path), inputs, _interpreter())
-        except TargetError as error:
-            progress.note(f"no SQNR of the layers: {error.what}")
-            return layers
+        return _sqnr.with_sqnr(layers, graphs, (path, artifact.path), inputs, _interpreter())
 
 
 def quantize(x: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:

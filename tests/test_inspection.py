@@ -109,6 +109,13 @@ def test_with_data_each_layer_is_held_against_the_float_model(tmp_path: Path) ->
     assert [row["sqnr_db"] for row in same["operators"]] == [None] * 3
 
 
+def test_data_of_another_shape_is_an_error_and_not_silence(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="Each example is 5x5x1"):
+        inspected(INT8, data=npz(tmp_path, x=np.zeros((2, 5, 5, 1))), reference=FLOAT32)
+    with pytest.raises(UnusableModel, match=r"none\.tflite is not a usable"):
+        inspected(INT8, data=npz(tmp_path, x=np.zeros((2, 8, 8, 1))), reference=tmp_path / "none.tflite")
+
+
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
