@@ -232,15 +232,20 @@ def test_the_float_model_inside_a_quantization_aware_one_has_its_weights_and_no_
 
 
 @pytest.mark.tf
-def test_every_layer_of_a_quantization_aware_model_is_measured(tmp_path: Path) -> None:
+def test_every_layer_of_a_quantization_aware_model_is_measured_on_the_validation_split(tmp_path: Path) -> None:
     from pipeline.convert import to_float_reference
     from pipeline.stages.qat import Qat
 
     data = tiny_data()
     aware = apply(Qat(epochs=1, batch_size=32), tiny_draft(), data)
-    model = int8(aware, data)
-    layers = verify.measured_layers(
-        verify.layer_table(model), with_bytes(model, tmp_path), to_float_reference(aware), data.validation
-    )
-    assert [layer.name for layer in layers] == ["conv", "depthwise", "pointwise", "dense", "logits"]
-    assert all(20 < (layer.sqnr_db or 0) < 60 for layer in layers)
+    content, reference = int8(aware, data), to_float_reference(aware)
+    output = parse_graph(content).tensors[parse_graph(content).outputs[0]]
+    logits = TensorSpec(output.name, output.shape, output.dtype, output.scales[0], output.zero_points[0])
+    model = replace(with_bytes(content, tmp_path), outputs=(logits,))
+    proof = verify.prove(model, model, aware, data, Budgets(), Progress(), reference)
+    assert [layer.name for layer in proof.layers] == ["conv", "depthwise", "pointwise", "dense", "logits"]
+    assert all(20 < (layer.sqnr_db or 0) < 60 for layer in proof.layers)
+    assert by_name(list(proof.checks))["worst_layer_sqnr"].value == min(layer.sqnr_db or 0 for layer in proof.layers)
+    table = verify.layer_table(content)
+    assert proof.layers == verify.measured_layers(table, model, reference, data.validation)
+    assert proof.layers != verify.measured_layers(table, model, reference, data.test)

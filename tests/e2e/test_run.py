@@ -22,10 +22,14 @@ def test_a_recipe_becomes_a_proven_model_that_repeats(edgesmith: Command, tiny: 
     assert {check["name"]: check["status"] for check in report["checks"]} == {
         "int8_only": "pass",
         "kept_sparsity": "pass",
+        "dead_layers": "pass",
         "agreement": "pass",
         "output_error": "pass",
+        "worst_layer_sqnr": "pass",
         "min_sparsity": "pass",
     }
+    assert all(20 < layer["sqnr_db"] < 60 for layer in report["layers"])
+    assert sum(layer["macs_share"] for layer in report["layers"]) == pytest.approx(1)
     assert {row["model"] for row in report["measurements"]} == {"float32", "int8"}
     assert report["baseline"]["size_bytes"] > 2 * report["artifact"]["size_bytes"]
 
