@@ -36,6 +36,7 @@ _NOUNS = (
     "pipeline.cost",
     "pipeline.draft",
     "pipeline.dataset",
+    "pipeline.quantize_configs",
     "pipeline.stage",
     "pipeline.task",
 )
