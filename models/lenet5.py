@@ -28,7 +28,9 @@ def build(
         input_shape: (height, width, channels), at least 16x16.
         num_classes: size of the output.
         variant: which of the two.
-        filters_1, filters_2, units: other widths of `caffe`, for students of it; 0 leaves the paper's.
+        filters_1: width of the first convolution of `caffe`, for students of it; 0 leaves the paper's.
+        filters_2: of the second.
+        units: of the dense layer.
         batch_norm: `caffe` with batch normalization and a ReLU behind each convolution, as small students need them.
 
     Returns:

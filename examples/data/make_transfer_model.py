@@ -37,7 +37,7 @@ def main() -> None:
     backbone = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None)
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            # Keras' 0.999 is for ImageNet's million steps: after a thousand, the moving averages would still be far off.
+            # Keras' 0.999 is for ImageNet's million steps: after a thousand, the averages would still be far off.
             layer.momentum = 0.9
     teacher = headed(backbone, 5)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
