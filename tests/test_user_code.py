@@ -45,6 +45,14 @@ def test_groups_and_labels_in_words_arrive(tmp_path: Path) -> None:
     assert (found.x.tolist(), str(found.y), found.group) == ([1, 2], "walk", "anna")
 
 
+def test_a_quick_edit_is_not_missed(tmp_path: Path) -> None:
+    # The same size within the same second: by a compiled file that lay there, Python would not see the difference.
+    for count in (2, 3):
+        source = f"def rows():\n    yield from (([i], i) for i in range({count}))\n"
+        assert len(list(function(tmp_path, source, "rows").examples())) == count
+    assert not list(tmp_path.rglob("*.pyc"))
+
+
 def test_a_function_is_told_what_it_has_a_parameter_for(tmp_path: Path) -> None:
     source = "def rows(split):\n    yield [len(split)], 0\n"
     asked = function(tmp_path, source, "rows")

@@ -50,18 +50,22 @@ def hide_ours(path: Path) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
         del sys.modules[name]
     sys.meta_path.insert(0, _OnlyTheirs(folders))
+    # Python tells a stale compiled file by second and size alone: it would miss a quick edit. And the folder is theirs.
+    sys.dont_write_bytecode = True
 
 
 @contextlib.contextmanager
 def ours_hidden(path: Path) -> Iterator[None]:
     """`hide_ours` for a block. Afterwards the user's modules are forgotten, so that they can be imported once more."""
     before, paths, finders = dict(sys.modules), sys.path[:], sys.meta_path[:]
+    writes_nothing = sys.dont_write_bytecode
     root = _package(path)[0]
     hide_ours(path)
     try:
         yield
     finally:
         sys.path[:], sys.meta_path[:] = paths, finders
+        sys.dont_write_bytecode = writes_nothing
         for name in [name for name in sys.modules if name not in before and _lies_in(sys.modules[name], root)]:
             del sys.modules[name]
         sys.modules.update({name: module for name, module in before.items() if name.partition(".")[0] in OURS})

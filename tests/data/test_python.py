@@ -219,7 +219,8 @@ def limit(room_bytes):
     used = int(Path("/proc/self/status").read_text().split("VmData:")[1].split()[0]) * 1024
     resource.setrlimit(resource.RLIMIT_DATA, (used + room_bytes,) * 2)
     try:
-        np.ones(room_bytes + 4 * 2**20, np.uint8)
+        # More by far: what a thread that ends gives back just then must not make room for it.
+        np.ones(room_bytes + 64 * 2**20, np.uint8)
     except MemoryError:
         print("limited")
 """
