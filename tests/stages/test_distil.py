@@ -73,7 +73,9 @@ def test_the_teacher_stays_with_the_draft_and_survives_the_cache(teacher: Draft,
 
 def test_pruning_asks_the_float_model_behind_it(data: Dataset) -> None:
     from models.lenet5 import build
+    from pipeline._tf import fix_seed
 
+    fix_seed(1)
     untrained = Draft.of(build((16, 16, 1), 4, variant="caffe", filters_1=6, filters_2=8, units=24))
     floats = apply(Train.model_validate({"epochs": 12, "batch_size": 8, "learning_rate": 0.005}), untrained, data)
     settings = {"epochs": 8, "batch_size": 8, "sparsity": 0.5, "learning_rate": 0.003}
@@ -85,6 +87,7 @@ def test_pruning_asks_the_float_model_behind_it(data: Dataset) -> None:
     assert pruned.teacher is not None
     assert pruned.teacher.sha256 == floats.bare().sha256
     assert "guidance_loss" in pruned.steps[-1].curves
+    assert "val_guidance_loss" not in pruned.steps[-1].curves
 
 
 def test_a_teacher_of_the_zoo_is_trained_first(data: Dataset) -> None:
