@@ -16,8 +16,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from pipeline import plugins
-from pipeline.dataset import DataSource
-from pipeline.errors import UsageError
+from pipeline.dataset import Dataset, DataSource
+from pipeline.errors import ModelError, UsageError
 from pipeline.settings import ModelFile, Settings
 from pipeline.stage import Stage
 from pipeline.task import Task
@@ -41,6 +41,29 @@ class ModelSpec:
     def options(self) -> dict[str, Any]:
         """What `build` takes by keyword, every option with its value."""
         return {name: getattr(self.settings, name) for name in type(self.settings).model_fields}
+
+    def build(self, data: Dataset) -> Any:
+        """A Keras model of the zoo for some data, with new weights.
+
+        Raises:
+            ModelError: the architecture is not for such inputs, or does not give what the task asks for.
+        """
+        try:
+            model = plugins.module("models", self.name).build(data.input_shape, data.num_outputs, **self.options)
+        except ValueError as error:
+            raise ModelError(
+                f"The model {self.name} cannot be built for inputs of shape {data.input_shape}: {error}",
+                expected="inputs as the model's documentation names them",
+                mend="choose another model, or other data settings (add_channel appends a channel axis)",
+            ) from error
+        expected = data.task.output_shape(data.num_outputs, data.input_shape)
+        if tuple(model.output_shape[1:]) != expected:
+            raise ModelError(
+                f"The model {self.name} gives outputs of shape {tuple(model.output_shape[1:])}.",
+                expected=f"{expected}, as the task {data.task.task_name()} asks for",
+                mend="choose a model for this task (autoencoder for anomaly)",
+            )
+        return model
 
 
 @functools.cache

@@ -13,7 +13,6 @@ from pipeline.cache import code_version, key_of
 from pipeline.choice import ModelSpec
 from pipeline.draft import Draft
 from pipeline.errors import ModelError, StorageError
-from pipeline.plugins import module
 from pipeline.report import StepRecord
 from pipeline.storage import atomic_write_bytes
 
@@ -41,6 +40,9 @@ _NOUNS = (
     "pipeline.task",
 )
 """Modules whose code shapes every stage's result."""
+
+_CONVERSION = ("pipeline.convert", "pipeline._convert._model")
+"""Modules that make bytes of a draft; with the second count the files beside it."""
 
 
 def drafts(
@@ -72,14 +74,14 @@ def drafts(
 def baseline(made: list[Draft], cache: Cache, work: Path, progress: Progress) -> Artifact:
     """The float32 `.tflite` that everything is compared with: of the last draft that no compression has touched."""
     draft = [draft for draft in made if not draft.traits][-1]
-    key = key_of(kind="float32", draft=draft.sha256, code=code_version("pipeline.convert", *_NOUNS))
+    key = key_of(kind="float32", draft=draft.sha256, code=code_version(*_CONVERSION, *_NOUNS))
     files, _ = _remembered(cache, key, lambda: {"model.tflite": convert.to_float32(draft)}, progress)
     return _laid_down(files["model.tflite"], work / "baseline.tflite")
 
 
 def reference(draft: Draft, cache: Cache, progress: Progress) -> bytes | None:
     """The float32 `.tflite` that a draft's int8 one approximates, layer by layer; None where there is none."""
-    key = key_of(kind="reference", draft=draft.sha256, code=code_version("pipeline.convert", *_NOUNS))
+    key = key_of(kind="reference", draft=draft.sha256, code=code_version(*_CONVERSION, *_NOUNS))
     try:
         files, _ = _remembered(cache, key, lambda: {"model.tflite": convert.to_float_reference(draft)}, progress)
     except ModelError as error:
@@ -98,7 +100,7 @@ def artifact(draft: Draft, recipe: Recipe, data: Dataset, cache: Cache, work: Pa
         settings=settings.model_dump(mode="json"),
         data=data.fingerprint,
         seed=recipe.seed,
-        code=code_version("pipeline.convert", "pipeline._convert._model", "pipeline.intake", *_NOUNS),
+        code=code_version(*_CONVERSION, "pipeline.intake", *_NOUNS),
     )
 
     def make() -> Files:
@@ -163,22 +165,7 @@ def _build(recipe: Recipe, data: Dataset) -> Draft:
 
     fix_seed(recipe.seed)
     keras.backend.clear_session()
-    try:
-        model = module("models", recipe.model.name).build(data.input_shape, data.num_outputs, **recipe.model.options)
-    except ValueError as error:
-        raise ModelError(
-            f"The model {recipe.model.name} cannot be built for inputs of shape {data.input_shape}: {error}",
-            expected="inputs as the model's documentation names them",
-            mend="choose another model, or other data settings (add_channel appends a channel axis)",
-        ) from error
-    expected = data.task.output_shape(data.num_outputs, data.input_shape)
-    if tuple(model.output_shape[1:]) != expected:
-        raise ModelError(
-            f"The model {recipe.model.name} gives outputs of shape {tuple(model.output_shape[1:])}.",
-            expected=f"{expected}, as the task {data.task.task_name()} asks for",
-            mend="choose a model for this task (autoencoder for anomaly)",
-        )
-    return Draft.of(model)
+    return Draft.of(recipe.model.build(data))
 
 
 def _taught(

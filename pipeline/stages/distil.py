@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.choice import ModelChoice, ModelSpec
+from pipeline.choice import ModelChoice
 from pipeline.draft import Draft, Step
-from pipeline.errors import ModelError
-from pipeline.plugins import module
 from pipeline.stage import Stage
 from pipeline.stages._guidance import Guidance
 from pipeline.stages._training import TrainingSettings, fit
@@ -75,7 +73,7 @@ class Distil(TrainingSettings, Stage):
         from pipeline._tf import fix_seed
 
         fix_seed(seed)
-        model = _of_the_zoo(self.teacher, data)
+        model = self.teacher.build(data)
         plain = self.model_copy(update={"epochs": self.teacher_epochs, "guidance": None})
         fit(model, plain, data, stage="distil: teacher", seed=seed, progress=progress)
         return Draft.of(model)
@@ -85,16 +83,6 @@ class Distil(TrainingSettings, Stage):
 
         if self.student is not None:
             keras.backend.clear_session()
-            return _of_the_zoo(self.student, data)
+            return self.student.build(data)
         # A clone has the layers, and weights of its own from their initializers.
         return keras.models.clone_model(draft.restore())
-
-
-def _of_the_zoo(spec: ModelSpec, data: Dataset) -> Any:
-    try:
-        return module("models", spec.name).build(data.input_shape, data.num_outputs, **spec.options)
-    except ValueError as error:
-        raise ModelError(
-            f"The model {spec.name} cannot be built for inputs of shape {data.input_shape}: {error}",
-            expected="inputs as the model's documentation names them",
-        ) from error
