@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline import convert, verify
-from pipeline.dataset import ArraySplit, Dataset
+from pipeline.dataset import Dataset
 from pipeline.draft import Draft
 from pipeline.errors import Diverged, ModelError
 from pipeline.progress import Progress
@@ -19,8 +19,7 @@ from pipeline.stage import Stage
 from pipeline.stages.prune import Prune
 from pipeline.stages.qat import Qat
 from pipeline.stages.train import Train
-from pipeline.tasks.classification import Classification
-from tests.small import digits
+from tests.stages.tiny import tiny_data
 
 pytestmark = [pytest.mark.tf, pytest.mark.xdist_group("tf")]
 
@@ -28,22 +27,7 @@ pytestmark = [pytest.mark.tf, pytest.mark.xdist_group("tf")]
 @pytest.fixture(scope="module")
 def data() -> Dataset:
     """Four classes of 16x16 images."""
-
-    def part(seed: int, count: int) -> ArraySplit:
-        x, y = digits(count, seed)
-        return ArraySplit(x[..., None], y.astype(np.int64), 255)
-
-    return Dataset(
-        task=Classification(),
-        train=part(0, 256),
-        validation=part(1, 64),
-        test=part(2, 64),
-        input_shape=(16, 16, 1),
-        num_outputs=4,
-        class_names=(),
-        fingerprint="print",
-        origin="made up",
-    )
+    return tiny_data(256)
 
 
 @pytest.fixture(scope="module")

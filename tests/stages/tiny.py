@@ -18,8 +18,8 @@ from pipeline.tasks.classification import Classification
 from tests.small import digits
 
 
-def tiny_data() -> Dataset:
-    """Four classes of 16x16 images."""
+def tiny_data(train: int = 64) -> Dataset:
+    """Four classes of 16x16 images, so many to train on."""
 
     def part(seed: int, count: int) -> ArraySplit:
         x, y = digits(count, seed)
@@ -27,7 +27,7 @@ def tiny_data() -> Dataset:
 
     return Dataset(
         task=Classification(),
-        train=part(0, 64),
+        train=part(0, train),
         validation=part(1, 64),
         test=part(2, 64),
         input_shape=(16, 16, 1),
