@@ -5,6 +5,7 @@ from edge_targets._base import (
     Capabilities,
     DeviceError,
     DeviceInfo,
+    Disagreement,
     Measurement,
     Provenance,
     Runtime,
@@ -14,18 +15,26 @@ from edge_targets._base import (
     ToolMissing,
     Unsupported,
     UnusableModel,
+    WrongAddress,
     WrongInput,
 )
+from edge_targets._golden import Golden
+from edge_targets._parity import Deployment, Outputs, Parity
 from edge_targets._transport import Completed, Local, Recording, Transport
 
 __all__ = [
     "BenchmarkPlan",
     "Capabilities",
     "Completed",
+    "Deployment",
     "DeviceError",
     "DeviceInfo",
+    "Disagreement",
+    "Golden",
     "Local",
     "Measurement",
+    "Outputs",
+    "Parity",
     "Provenance",
     "Recording",
     "Runtime",
@@ -36,5 +45,6 @@ __all__ = [
     "Transport",
     "Unsupported",
     "UnusableModel",
+    "WrongAddress",
     "WrongInput",
 ]

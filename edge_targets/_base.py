@@ -3,10 +3,12 @@
     TargetError              exit 3
     ├── Unsupported                    this target does not do what it was asked for
     ├── DeviceError                    the device fell silent, or answered what cannot be trusted
-    │   └── Timeout                    it took longer than it was given; what ran there was ended
+    │   ├── Timeout                    it took longer than it was given; what ran there was ended
+    │   └── Disagreement               it gives other outputs than the reference: none of its figures means anything
     ├── ToolMissing                    a program or package that this target needs is not there
     ├── UnusableModel                  a model that cannot be read or loaded, or that crashes the interpreter
-    └── WrongInput                     examples of another shape or type than the model takes
+    ├── WrongInput                     examples of another shape or type than the model takes
+    └── WrongAddress                   exit 2: a text or a setting that names no device of this kind
 
 The tree has the same shape as `pipeline/errors.py` and shares nothing with it: targets know nothing of recipes.
 """
@@ -17,16 +19,22 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from edge_targets._noise import Noise, TensorPair
+from edge_targets._parity import compare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edge_targets._golden import Golden
+    from edge_targets._parity import Deployment, Outputs, Parity
+
 Provenance = Literal["device", "host", "emulated", "simulated"]
+# From what means most to what means least.
+PROVENANCES: tuple[Provenance, ...] = ("device", "host", "emulated", "simulated")
 Runtime = Literal["auto", "ai_edge_litert", "tflite_runtime", "tensorflow"]
 
 
@@ -68,6 +76,26 @@ class Timeout(DeviceError):
     """The device took longer than it was given; what ran there was ended."""
 
 
+class Disagreement(DeviceError):
+    """The device gives other outputs than the reference: it, or what runs there, is broken.
+
+    Where a device is used (`benchmark`, `deploy`) it is a fault of the device, exit 3; in a report, a failed check.
+
+    Args:
+        target: the device's label.
+        parity: what was found.
+    """
+
+    def __init__(self, target: str, parity: Parity) -> None:
+        layer = f" The first layer that differs is '{parity.first_layer}'." if parity.first_layer else ""
+        super().__init__(
+            f"'{target}' gives other outputs than the reference: {parity.why}.{layer}",
+            expected="the same outputs for the same inputs",
+            mend="update the interpreter there, or the emulator; figures of this device would mean nothing",
+        )
+        self.parity = parity
+
+
 class ToolMissing(TargetError):
     """A program or package that this target needs is not there."""
 
@@ -78,6 +106,17 @@ class UnusableModel(TargetError):
 
 class WrongInput(TargetError):
     """Examples of another shape or type than the model takes."""
+
+
+class WrongAddress(TargetError):
+    """A text or a setting that names no device of this kind."""
+
+    exit_code = 2
+
+
+def weaker(*found: Provenance) -> Provenance:
+    """The provenance that means least: a probe can take a claim down, and nothing lifts it up."""
+    return max(found, key=PROVENANCES.index)
 
 
 @dataclass(frozen=True)
@@ -229,19 +268,35 @@ class Target(ABC):
     The public verbs check what was declared and what was given, call one private hook each, and let nothing but
     `TargetError` out. A new target writes the hooks of the capabilities that it declares.
 
+    Its settings are the keyword-only parameters of its `__init__`: annotated, each with a default. Recipes, profiles
+    and the command line check what they are given against these annotations.
+
     Class attributes:
         name: the file's name.
-        provenance: what stands behind its figures.
+        provenance: what stands behind its figures, at best: what a probe finds can only be weaker.
         capabilities: which verbs it has.
+
+    Attributes:
+        label: what the user calls this device; its measurements bear it. The target's name where none was given.
     """
 
     name: ClassVar[str]
     provenance: ClassVar[Provenance]
     capabilities: ClassVar[Capabilities]
+    label: str
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.name = cls.__module__.rsplit(".", 1)[-1]
+        cls.name = cls.label = cls.__module__.rsplit(".", 1)[-1]
+
+    @classmethod
+    def at(cls, address: str) -> dict[str, Any]:
+        """The settings that the text behind `NAME:` stands for, as plain values, not yet checked.
+
+        Raises:
+            WrongAddress: it is no address of such a device.
+        """
+        raise WrongAddress(f"The target '{cls.name}' takes no address, and was given '{address}'.", expected=cls.name)
 
     def info(self) -> DeviceInfo:
         """What the device is.
@@ -262,19 +317,34 @@ class Target(ABC):
         with self._one_error_tree("prepare"):
             return self._prepare(model)
 
-    def deploy(self, model: Path) -> str:
-        """Put a model on the device to stay.
+    def deploy(self, bundle: Path) -> Deployment:
+        """Put a bundle on the device to stay: checked, self-tested, then switched to in one step.
 
-        Returns:
-            where it lies there.
+        Args:
+            bundle: the folder with `bundle.json`.
 
         Raises:
+            Disagreement: the self-test gave other outputs than the golden ones; what was there before still is.
             TargetError: it is not there now; what was there before still is.
         """
         self._require("deploy")
-        _must_exist(model)
+        if not bundle.is_dir():
+            raise TargetError(f"There is no bundle {bundle}.", expected="a folder with a bundle.json")
         with self._one_error_tree("deploy"):
-            return self._deploy(model)
+            return self._deploy(bundle)
+
+    def rollback(self, name: str) -> Deployment:
+        """Switch back to the version that was in use before.
+
+        Args:
+            name: what the model was deployed as.
+
+        Raises:
+            TargetError: there is none, or it could not be switched to; what was in use still is.
+        """
+        self._require("deploy")
+        with self._one_error_tree("roll back"):
+            return self._rollback(name)
 
     def benchmark(self, models: Mapping[str, Path], plan: BenchmarkPlan) -> dict[str, Measurement]:
         """Measure several models in one run, turn by turn, so that what disturbs one disturbs all alike.
@@ -296,7 +366,8 @@ class Target(ABC):
         for model in models.values():
             _must_exist(model)
         with self._one_error_tree("benchmark"):
-            return self._benchmark(models, plan)
+            found = self._benchmark(models, plan)
+            return {name: replace(one, target=self.label) for name, one in found.items()}
 
     def evaluate(self, model: Path, batches: Iterable[NDArray[Any]], *, runtime: Runtime = "auto") -> NDArray[Any]:
         """Run a model of one input over many examples, one by one, its state reset before each.
@@ -319,6 +390,25 @@ class Target(ABC):
         _must_exist(model)
         with self._one_error_tree("evaluate"):
             return self._evaluate(model, batches, runtime)
+
+    def check(self, model: Path, golden: Golden, *, runtime: Runtime = "auto") -> Parity:
+        """Run a model over golden inputs, and hold its outputs against the golden ones.
+
+        Returns:
+            what was found. Where `ok` is False, this device's figures mean nothing (`Disagreement` says so).
+
+        Raises:
+            WrongInput: the golden inputs are not what the model takes.
+            UnusableModel: the model cannot be loaded, or crashes the interpreter.
+            TargetError: anything else that kept the outputs from being had.
+        """
+        self._require("evaluate")
+        _must_exist(model)
+        with self._one_error_tree("check"):
+            from edge_targets._golden import output_step
+
+            found = self._outputs(model, golden.inputs, runtime)
+            return compare(found, golden.outputs, output_step(model, found.values))
 
     def noise(
         self,
@@ -363,8 +453,12 @@ class Target(ABC):
         """The hook of `prepare`: most targets run the file as it is."""
         return model
 
-    def _deploy(self, model: Path) -> str:
+    def _deploy(self, bundle: Path) -> Deployment:
         """The hook of `deploy`."""
+        self._refuse("deploy")
+
+    def _rollback(self, name: str) -> Deployment:
+        """The hook of `rollback`."""
         self._refuse("deploy")
 
     def _benchmark(self, models: Mapping[str, Path], plan: BenchmarkPlan) -> dict[str, Measurement]:
@@ -373,6 +467,10 @@ class Target(ABC):
 
     def _evaluate(self, model: Path, batches: Iterable[NDArray[Any]], runtime: Runtime) -> NDArray[Any]:
         """The hook of `evaluate`."""
+        self._refuse("evaluate")
+
+    def _outputs(self, model: Path, inputs: NDArray[Any], runtime: Runtime) -> Outputs:
+        """The hook of `check`: run the model over inputs (n, ...), and tell which kernels ran."""
         self._refuse("evaluate")
 
     def _noise(

@@ -15,6 +15,7 @@ import numpy as np
 from edge_targets import _answer, _on_device, _statistics
 from edge_targets._base import BenchmarkPlan, DeviceInfo, Measurement, Provenance, Runtime, WrongInput
 from edge_targets._noise import Noise, TensorPair
+from edge_targets._parity import Outputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,10 +96,18 @@ class Runner:
         path = self._transport.push(model, "model.tflite")
         with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
             chunks = enumerate(_chunks(batches))
-            outputs = [self._evaluate_chunk(path, chunk, Path(folder), place, runtime) for place, chunk in chunks]
+            outputs = [self._evaluate_chunk(path, chunk, Path(folder), place, runtime)[1] for place, chunk in chunks]
             if not outputs:
                 raise WrongInput("There are no examples to evaluate.", expected="at least one batch of at least one")
             return np.concatenate(outputs, dtype=outputs[0].dtype)
+
+    def outputs(self, model: Path, inputs: NDArray[Any], runtime: Runtime) -> Outputs:
+        """The first output for each of a few inputs (n, ...), and which kernels ran."""
+        path = self._transport.push(model, "model.tflite")
+        with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
+            answer, values = self._evaluate_chunk(path, inputs, Path(folder), 0, runtime)
+            kernels, name, version = (_answer.text(answer, key) for key in ("kernels", "runtime", "runtime_version"))
+            return Outputs(kernels, name, version, np.array(values))
 
     def noise(
         self,
@@ -130,7 +139,7 @@ class Runner:
 
     def _evaluate_chunk(
         self, model: str, chunk: NDArray[Any], folder: Path, place: int, runtime: Runtime
-    ) -> NDArray[Any]:
+    ) -> tuple[_answer.Json, NDArray[Any]]:
         inputs = folder / "inputs.npy"
         np.save(inputs, chunk, allow_pickle=False)
         request = {
@@ -145,7 +154,7 @@ class Runner:
             raise _answer.strange(f"it ran another number of examples than {len(chunk)}")
         local = folder / f"outputs-{place}.npy"
         self._transport.pull("outputs.npy", local)
-        return _outputs(local, len(chunk))
+        return answer, _outputs(local, len(chunk))
 
     def _cold(self, path: str, name: str, plan: BenchmarkPlan) -> _Cold:
         request = {"model": path, "runtime": plan.runtime, "num_threads": plan.num_threads}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_targets._base import BenchmarkPlan, Capabilities, DeviceInfo, Measurement, Runtime, Target
 from edge_targets._noise import Noise, TensorPair
+from edge_targets._parity import Outputs
 from edge_targets._runner import Runner
 from edge_targets._transport import Local, Transport
 
@@ -41,6 +42,10 @@ class HostTarget(Target):
     def _evaluate(self, model: Path, batches: Iterable[NDArray[Any]], runtime: Runtime) -> NDArray[Any]:
         with self._runner() as runner:
             return runner.evaluate(model, batches, runtime)
+
+    def _outputs(self, model: Path, inputs: NDArray[Any], runtime: Runtime) -> Outputs:
+        with self._runner() as runner:
+            return runner.outputs(model, inputs, runtime)
 
     def _noise(
         self,

@@ -55,6 +55,6 @@ def test_the_example_stage_takes_a_draft_further(tmp_path: Path) -> None:
 
 
 def test_the_example_target_reaches_its_python(tmp_path: Path) -> None:
-    target: Any = example("spare_python", "edge_targets", tmp_path).SparePython(sys.executable)
+    target: Any = example("spare_python", "edge_targets", tmp_path).SparePython(python=sys.executable)
     assert target.name == "spare_python"
     assert target.info().python == ".".join(map(str, sys.version_info[:3]))

@@ -1,0 +1,173 @@
+"""Whether a device gives what the reference gives for the same inputs. The nouns `Outputs`, `Parity`, `Deployment`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+TOLERANCE_STEPS = 4
+"""How far an output may be from that of other kernels, which round in other ways."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a device gave for some inputs.
+
+    Attributes:
+        kernels: `xnnpack`, `builtin` (the interpreter's own, optimized), `reference` (its plain ones) or `tflm`;
+            `unknown` where the device does not tell.
+        runtime, runtime_version: the interpreter.
+        values: the model's first output for each example, raw, (n, ...).
+    """
+
+    kernels: str
+    runtime: str
+    runtime_version: str
+    values: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How a device's outputs stand to the golden ones.
+
+    Attributes:
+        kernels, runtime: which kernels of which interpreter ran on the device.
+        examples: how many inputs were compared.
+        exact: every output is the same, bit for bit.
+        max_steps: the largest difference, in steps of the output's grid; None where an output was no finite number.
+        same_top1: on how many examples the same output is the largest.
+        ok: it is the same model there. The same kernels must agree exactly, others within the tolerance.
+        why: what was held against what; where it is not ok, what is wrong.
+        first_layer: the first layer whose output differs by more than it may; "" where nothing differs, or none
+            was found.
+    """
+
+    kernels: str
+    runtime: str
+    examples: int
+    exact: bool
+    max_steps: float | None
+    same_top1: int
+    ok: bool
+    why: str
+    first_layer: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As reports hold it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A model that stays on a device.
+
+    Attributes:
+        target: the device's label.
+        name: the name it was deployed under.
+        path: where it lies there.
+        sha256: of the model that is in use now.
+        previous_sha256: of the one that a rollback brings back, or None.
+        self_test: how its outputs there stood to the golden ones, before it was switched to.
+    """
+
+    target: str
+    name: str
+    path: str
+    sha256: str
+    previous_sha256: str | None
+    self_test: Parity
+
+    def to_json(self) -> dict[str, Any]:
+        """As reports hold it."""
+        return asdict(self)
+
+
+def compare(found: Outputs, golden: Sequence[Outputs], step: float) -> Parity:
+    """Hold a device's outputs against the golden ones: those of the same kernels, or else the nearest.
+
+    Args:
+        found: what the device gave, (n, ...).
+        golden: what the reference gave with each kind of kernels, at least one.
+        step: one step of the output's grid: 1 for integers. For floats it is positive, and equality is not asked of
+            them: the same kernels add up in another order on another processor.
+    """
+    alike = [each for each in golden if _same_kernels(found, each)]
+    verdicts = [_held_against(each, found, step, strict=bool(alike)) for each in alike or golden]
+    return min(verdicts, key=lambda verdict: (not verdict.ok, verdict.max_steps is None, verdict.max_steps or 0))
+
+
+def _same_kernels(found: Outputs, golden: Outputs) -> bool:
+    """Of one name and one version: another version may round in another way.
+
+    Optimized kernels are held against the reference implementation, too: they are written to equal it.
+    """
+    family = {found.kernels, "reference"} if found.kernels == "builtin" else {found.kernels}
+    runtimes = [(each.runtime, each.runtime_version) for each in (found, golden)]
+    return golden.kernels in family and runtimes[0] == runtimes[1]
+
+
+def _held_against(golden: Outputs, found: Outputs, step: float, *, strict: bool) -> Parity:
+    wanted, values = golden.values, found.values
+    if values.shape != wanted.shape or values.dtype != wanted.dtype:
+        told = f"{values.dtype} {values.shape}"
+        return _verdict(found, 0, None, False, f"it gives {told}, the reference {wanted.dtype} {wanted.shape}")
+    steps = _largest_difference(values, wanted, step)
+    agreeing = int(_agree_on_top(values, wanted, step).sum())
+    ok, why = _judged(steps, agreeing == len(wanted), strict=strict and wanted.dtype.kind in "iub")
+    against = f"{found.kernels} kernels against {golden.kernels} of {golden.runtime} {golden.runtime_version}"
+    return _verdict(found, agreeing, steps, ok, f"{why} ({against})")
+
+
+def _judged(steps: float | None, agreeing: bool, *, strict: bool) -> tuple[bool, str]:
+    """Whether a difference is allowed, and what it means."""
+    if steps is None:
+        return False, "an output is no finite number"
+    if steps == 0:
+        return True, "the same to the bit"
+    found = f"up to {steps:.3g} step{'s' if steps != 1 else ''} apart"
+    if strict:
+        return False, f"{found}, where the same kernels must agree to the bit"
+    if steps > TOLERANCE_STEPS:
+        return False, f"{found}, where {TOLERANCE_STEPS} are allowed"
+    return agreeing, found if agreeing else f"{found}, and another output is the largest"
+
+
+def _verdict(found: Outputs, agreeing: int, steps: float | None, ok: bool, why: str) -> Parity:
+    return Parity(
+        kernels=found.kernels,
+        runtime=f"{found.runtime} {found.runtime_version}",
+        examples=len(found.values),
+        exact=steps == 0,
+        max_steps=steps,
+        same_top1=agreeing,
+        ok=ok,
+        why=why,
+    )
+
+
+def _largest_difference(found: NDArray[Any], wanted: NDArray[Any], step: float) -> float | None:
+    """In steps; NaN in the same places is no difference. None where a difference is no finite number."""
+    import numpy as np
+
+    wide_found, wide_wanted = found.astype(np.float64), wanted.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.abs(wide_found - wide_wanted) / step
+    apart[(wide_found == wide_wanted) | (np.isnan(wide_found) & np.isnan(wide_wanted))] = 0
+    largest = float(apart.max(initial=0))
+    return largest if np.isfinite(largest) else None
+
+
+def _agree_on_top(found: NDArray[Any], wanted: NDArray[Any], step: float) -> NDArray[Any]:
+    """For each example, whether the device's largest output is the reference's, or in a near tie with it, (n,)."""
+    import numpy as np
+
+    rows, wanted_rows = (each.reshape(len(each), -1).astype(np.float64) for each in (found, wanted))
+    at_top = np.take_along_axis(wanted_rows, rows.argmax(axis=1)[:, None], axis=1)[:, 0]
+    # A tie that is nearer than the kernels round apart is decided by chance.
+    near: NDArray[Any] = wanted_rows.max(axis=1) - at_top <= TOLERANCE_STEPS * step
+    return near
