@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_targets._base import UnusableModel
+from edge_targets._tflite_options import read_options
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,6 +48,7 @@ class Tensor:
         data: the stored bytes of a constant, (bytes,) uint8, or None where the tensor is computed.
         is_variable: the tensor keeps its value from run to run.
         is_sparse: the stored bytes leave zeros out (TensorFlow Lite's sparse encoding).
+        open_dimensions: those whose sizes the model leaves open.
     """
 
     index: int
@@ -59,6 +61,7 @@ class Tensor:
     data: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
     is_variable: bool = False
     is_sparse: bool = False
+    open_dimensions: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:
@@ -101,6 +104,8 @@ class Operator:
         inputs: indices of tensors; -1 for an optional one that is left out.
         outputs: indices of tensors.
         custom_code: the name of a custom operator, or "".
+        version: of the builtin operator: which of its forms an interpreter must know to run it.
+        options: its settings that matter to accelerators, by their names in TensorFlow Lite's schema.
     """
 
     index: int
@@ -109,6 +114,8 @@ class Operator:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     custom_code: str = ""
+    version: int = 1
+    options: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -382,7 +389,12 @@ class _File:
             data=self._buffers[_within(table.Buffer(), len(self._buffers), "buffer")] if self._buffers else None,
             is_variable=bool(table.IsVariable()),
             is_sparse=table.Sparsity() is not None,
+            open_dimensions=self._open_dimensions(table),
         )
+
+    def _open_dimensions(self, table: Any) -> tuple[int, ...]:
+        signature = self._numbers(table.ShapeSignatureLength(), table.ShapeSignatureAsNumpy)
+        return tuple(place for place, size in enumerate(signature) if size < 0)
 
     def _shape(self, table: Any) -> tuple[int, ...]:
         if table.ShapeLength() > MOST_RANK:
@@ -410,16 +422,16 @@ class _File:
         return scales, zero_points, dimension
 
     def _operator(self, table: Any, place: int, tensors: tuple[Tensor, ...]) -> Operator:
-        kind, custom_code = self._codes[_within(table.OpcodeIndex(), len(self._codes), "operator code")]
+        kind, custom_code, version = self._codes[_within(table.OpcodeIndex(), len(self._codes), "operator code")]
         inputs = self._indices(table.InputsLength(), table.InputsAsNumpy, len(tensors), least=-1)
         outputs = self._indices(table.OutputsLength(), table.OutputsAsNumpy, len(tensors))
         name = _operator_name(kind, [tensors[index].name for index in inputs if index >= 0], tensors, outputs)
-        return Operator(place, kind, name, inputs, outputs, custom_code)
+        return Operator(place, kind, name, inputs, outputs, custom_code, version, read_options(kind, table))
 
-    def _code(self, table: Any) -> tuple[str, str]:
+    def _code(self, table: Any) -> tuple[str, str, int]:
         # Codes above 127 did not fit into the first field; old files only have that one.
         number = max(table.BuiltinCode(), table.DeprecatedBuiltinCode())
-        return self._kinds.get(number, f"BUILTIN_{number}"), self._text(table.CustomCode())
+        return self._kinds.get(number, f"BUILTIN_{number}"), self._text(table.CustomCode()), table.Version()
 
     def _buffer(self, table: Any) -> NDArray[np.uint8] | None:
         if table.DataLength():
