@@ -1,10 +1,13 @@
-"""Two small models of ours, one net as float32 and as int8 (made by data/make.py)."""
+"""Two small models of ours, one net as float32 and as int8 (made by data/make.py); and the real adb client."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.edge_targets import adb_program
 
 DATA = Path(__file__).parent / "data"
 
@@ -29,3 +32,12 @@ def crashing_model(int8_model: Path, tmp_path: Path) -> Path:
     path = tmp_path / "crashing.tflite"
     path.write_bytes(broken)
     return path
+
+
+@pytest.fixture(scope="session")
+def adb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[adb_program.AdbServer]:
+    """The real client with a server of its own."""
+    with adb_program.adb_server(tmp_path_factory.mktemp("adb") / "tools & $(more)") as server:
+        if server is None:
+            pytest.skip("the real adb client is not installed, and Debian's package of it cannot be had here")
+        yield server
