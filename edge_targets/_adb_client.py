@@ -66,7 +66,10 @@ class AdbClient:
             Timeout: it did not end; it was ended, the server was not.
         """
         with Local(most_output_bytes) as here:
-            return here.run([self._program, *words], timeout_s=timeout_s, env=self._env)
+            try:
+                return here.run([self._program, *words], timeout_s=timeout_s, env=self._env)
+            except Timeout as error:
+                raise Timeout(f"adb had not finished after {timeout_s:g} s.", mend="adb kill-server") from error
 
     def start_server(self) -> None:
         """Have a server run; one that runs already is kept.
@@ -75,7 +78,10 @@ class AdbClient:
             ToolMissing: none can be started.
         """
         with _STARTING:
-            done = self.run("start-server", timeout_s=START_TIMEOUT_S)
+            try:
+                done = self.run("start-server", timeout_s=START_TIMEOUT_S)
+            except Timeout:
+                done = Completed(1)
         if done.returncode != 0:
             raise ToolMissing(
                 f"The adb server could not be started.{last_words(done)}",
@@ -159,7 +165,7 @@ class AdbClient:
         if connected is None:
             raise DeviceError(
                 f"adb could not connect to '{printable(address)}': {printable(said, 300) or last_words(done).strip()}",
-                mend="on the device, turn on wireless debugging, or: adb tcpip 5555",
+                mend=_MENDS["unauthorized"] if "authenticate" in said else "see whether it listens: adb tcpip 5555",
             )
         return connected.group(1)
 

@@ -98,7 +98,7 @@ def what_is_missing_is_named(reach: Reach, folder: Path) -> None:
 
 def a_hang_is_ended_with_all_that_it_started(reach: Reach, folder: Path) -> None:
     with reach() as adb:
-        with pytest.raises(Timeout, match="not finished on .* after 3 s"):
+        with pytest.raises(Timeout, match=r"not finished on .* after 3 s"):
             sh(adb, "sleep 600 & echo $! > child; echo $$ > parent; wait", timeout_s=3)
         numbers = sh(adb, "cat child parent").stdout.split()
         assert len(numbers) == 2

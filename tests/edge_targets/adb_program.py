@@ -37,8 +37,11 @@ class AdbServer:
         """Disconnect from every device."""
         self.ask("disconnect")
 
-    def wait_for(self, serial: str) -> None:
-        """Until a device is ready."""
+    def announce(self, port: int) -> None:
+        """Tell the server of an emulator, as emulators do when they start, and wait until it is ready."""
+        serial, service = f"emulator-{port - 1}", f"host:emulator:{port}"
+        with socket.create_connection(("127.0.0.1", self.port)) as sock:
+            sock.sendall(f"{len(service):04x}{service}".encode())
         deadline = time.monotonic() + 30
         while f"{serial}\tdevice" not in self.ask("devices"):
             assert time.monotonic() < deadline, f"{serial} did not come"

@@ -24,6 +24,7 @@ from typing import IO, Self
 
 VERSION, MOST_DATA = 0x01000001, 256 * 1024
 STDOUT, STDERR, EXIT = 1, 2, 3
+TOKEN, SIGNATURE = 1, 2
 GARBAGE = bytes(range(256)) * 64 + b"\x1b]0;title\x07"
 
 
@@ -150,8 +151,9 @@ class _Connection:
     def _take(self, command: bytes, first: int, second: int, data: bytes) -> None:
         if command == b"CNXN":
             self._greet()
-        elif command == b"AUTH":
-            self.send(b"AUTH", 1, 0, bytes(20))
+        elif command == b"AUTH" and first == SIGNATURE:
+            # The key is not known. The client then sends it, and the owner is asked, who says nothing.
+            self.send(b"AUTH", TOKEN, 0, bytes(20))
         elif command == b"OPEN":
             self._open(first, data.rstrip(b"\0").decode())
         elif stream := self._streams.get(second):
@@ -159,7 +161,7 @@ class _Connection:
 
     def _greet(self) -> None:
         if not self.device.manners.authorized:
-            self.send(b"AUTH", 1, 0, bytes(20))
+            self.send(b"AUTH", TOKEN, 0, bytes(20))
             return
         banner = f"device::ro.product.name=fake;ro.product.model=Fake;features={self.device.manners.features}"
         self.send(b"CNXN", VERSION, MOST_DATA, banner.encode())
@@ -295,7 +297,8 @@ class _Stream:
         self._connection.device.commands.append(command)
         manners = self._manners
         if manners.hang_on and manners.hang_on in command:
-            self._exactly(1)
+            while self._open:
+                self._inbox.get()
         if manners.garbage_on and manners.garbage_on in command:
             self._tell(STDOUT, GARBAGE, split=split)
             self._tell(EXIT, b"\0", split=split)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,15 +29,18 @@ def device(tmp_path: Path) -> Iterator[FakeAdbd]:
 
 @pytest.fixture
 def reach(device: FakeAdbd, adb_server: AdbServer) -> Reach:
-    def made(*, most_output_bytes: int = 2**20, most_pulled_bytes: int = 2**20) -> Adb:
-        return over(device, adb_server, most_output_bytes=most_output_bytes, most_pulled_bytes=most_pulled_bytes)
-
-    return made
+    return partial(over, device, adb_server)
 
 
-def over(device: FakeAdbd, server: AdbServer, **limits: int) -> Adb:
-    root = str(device.root / "tmp & more")
-    return Adb(connect=device.serial, adb=server.program, server_port=server.port, root=root, **limits)
+def over(device: FakeAdbd, server: AdbServer, *, most_output_bytes: int = 2**20, most_pulled_bytes: int = 2**20) -> Adb:
+    return Adb(
+        connect=device.serial,
+        adb=server.program,
+        server_port=server.port,
+        root=str(device.root / "tmp & more"),
+        most_output_bytes=most_output_bytes,
+        most_pulled_bytes=most_pulled_bytes,
+    )
 
 
 @pytest.mark.parametrize("features", ["shell_v2,cmd", "cmd"], ids=["new", "old"])
@@ -118,7 +124,7 @@ def test_nonsense_instead_of_an_answer(device: FakeAdbd, reach: Reach) -> None:
 
 def test_a_device_that_has_not_allowed_debugging(device: FakeAdbd, reach: Reach) -> None:
     device.manners.authorized = False
-    with pytest.raises(DeviceError, match="unauthorized|failed to authenticate") as caught, reach():
+    with pytest.raises(DeviceError, match=r"unauthorized|failed to authenticate") as caught, reach():
         pass
     assert "allow USB debugging" in caught.value.mend
 
@@ -154,17 +160,12 @@ def test_no_device_and_several(adb_server: AdbServer, tmp_path: Path) -> None:
 
 
 def test_an_emulator_has_a_name_of_its_own(adb_server: AdbServer, tmp_path: Path) -> None:
-    # adb looks for emulators on these ports, when its server starts and every second after.
-    for port in range(5555, 5586, 2):
-        try:
-            with FakeAdbd(tmp_path, port=port):
-                adb_server.wait_for(serial := f"emulator-{port - 1}")
-                with Adb(serial, adb=adb_server.program, server_port=adb_server.port, root=str(tmp_path)) as adb:
-                    assert sh(adb, "echo here").stdout == b"here\n"
-                return
-        except OSError:  # the port is another's
-            continue
-    pytest.fail("every port of emulators is in use")
+    with FakeAdbd(tmp_path) as device:
+        adb_server.ask("start-server")
+        adb_server.announce(device.port)
+        serial = f"emulator-{device.port - 1}"
+        with Adb(serial, adb=adb_server.program, server_port=adb_server.port, root=str(tmp_path)) as adb:
+            assert sh(adb, "echo here").stdout == b"here\n"
 
 
 def test_adb_is_missing() -> None:
@@ -177,12 +178,17 @@ def test_adb_is_missing() -> None:
 
 def test_another_program_holds_the_servers_port(adb_server: AdbServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        with (
-            pytest.raises(ToolMissing, match="adb server could not be started"),
-            Adb(adb=adb_server.program, server_port=port),
-        ):
+        threading.Thread(target=_answer_nothing, args=(other,), daemon=True).start()
+        reach = Adb(adb=adb_server.program, server_port=other.getsockname()[1])
+        with pytest.raises(ToolMissing, match="adb server could not be started"), reach:
             pass
+        other.shutdown(socket.SHUT_RDWR)
+
+
+def _answer_nothing(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            listener.accept()[0].close()
 
 
 def test_folders_that_a_lost_connection_left_go_in_time(device: FakeAdbd, reach: Reach) -> None:
