@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_targets._placement import Placement, Placements, PlacesOperators
     from pipeline.check import Layer
 
 MOST_PACKED_BYTES = 2**20
@@ -30,7 +31,9 @@ MEASURED = ("float32", "int8", "uint8", "int16")
 """Types of an input that real numbers can be turned into."""
 
 
-def tflite_facts(path: Path, data: Path | None, reference: Path | None, *, pack: bool) -> dict[str, Any]:
+def tflite_facts(
+    path: Path, data: Path | None, reference: Path | None, *, pack: bool, target: PlacesOperators | None = None
+) -> dict[str, Any]:
     """The model, its operators and its tensors, JSON-ready.
 
     Args:
@@ -38,6 +41,7 @@ def tflite_facts(path: Path, data: Path | None, reference: Path | None, *, pack:
         data: an `.npz` with real inputs, in the units that the float model takes.
         reference: the float32 `.tflite` to hold the layers against, or None.
         pack: whether to pack even a large model, for its size over the air.
+        target: whom to ask where it would run each operator; without one, all are said to run on a processor.
 
     Raises:
         UnusableModel: one of the models is malformed, or crashes the interpreter.
@@ -50,7 +54,9 @@ def tflite_facts(path: Path, data: Path | None, reference: Path | None, *, pack:
     if data is not None and reference is not None:
         layers = _measured(layers, path, graph, _examples(data), reference)
     costs = operator_costs(graph)
+    placed = target.places(path) if target is not None else None
     return {
+        **(_target(target.name, placed) if target is not None and placed is not None else {}),
         "model": {
             "path": str(path),
             "format": "TensorFlow Lite",
@@ -66,7 +72,7 @@ def tflite_facts(path: Path, data: Path | None, reference: Path | None, *, pack:
             "sparsity": verify.sparsity(layers),
             "float_tensors": sum(t.dtype in verify.FLOATS for sub in graph.subgraphs() for t in sub.tensors),
         },
-        "operators": _operators(graph, costs, layers),
+        "operators": _operators(graph, costs, layers, placed),
         "tensors": [_tensor(tensor, place) for place, sub in enumerate(graph.subgraphs()) for tensor in sub.tensors],
     }
 
@@ -78,12 +84,30 @@ def _travelling(content: bytes, pack: bool) -> dict[str, Any]:
     return {"ota_bytes": len(parcel.data), "ota_codec": parcel.codec}
 
 
-def _operators(graph: Graph, costs: tuple[OperatorCost, ...], layers: tuple[Layer, ...]) -> list[dict[str, Any]]:
+def _target(name: str, placed: Placements) -> dict[str, Any]:
+    facts = {"name": name, "runs_on": placed.counts(), "notes": placed.notes, "facts": dict(placed.facts)}
+    return {"target": facts}
+
+
+def _operators(
+    graph: Graph, costs: tuple[OperatorCost, ...], layers: tuple[Layer, ...], placed: Placements | None
+) -> list[dict[str, Any]]:
     rows = defaultdict(list)
     for cost, layer in zip(weight_costs(graph), layers, strict=True):
         rows[id(cost.operator)].append(layer)
     macs = sum(cost.macs for cost in costs)
-    return [_operator(cost, rows[id(cost.operator)], macs, graph.size_bytes) for cost in costs]
+    where = {(one.subgraph, one.index): one for one in placed.operators} if placed is not None else {}
+    return [
+        _operator(cost, rows[id(cost.operator)], macs, graph.size_bytes)
+        | _where(where.get((cost.subgraph, cost.operator.index)))
+        for cost in costs
+    ]
+
+
+def _where(placement: Placement | None) -> dict[str, Any]:
+    if placement is None:
+        return {}
+    return {"runs_on": placement.runs_on, "why": placement.why, "remedy": placement.remedy}
 
 
 def _operator(cost: OperatorCost, layers: list[Layer], all_macs: int, file_bytes: int) -> dict[str, Any]:

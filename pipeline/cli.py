@@ -95,6 +95,7 @@ def run(
 @click.argument("model")
 @click.option("--data", type=click.Path(path_type=Path), help="An .npz of real inputs: measures each layer's SQNR.")
 @click.option("--reference", type=click.Path(path_type=Path), help="The float .tflite to hold the layers against.")
+@click.option("--target", metavar="NAME", help="Tell where this target would run each operator, such as coral.")
 @click.option("--pack", is_flag=True, help="Find the size over the air of a large model, too; it takes seconds.")
 @click.option("--custom-objects", type=click.Path(path_type=Path), help="Python file with the model's own classes.")
 @click.option("--trust-code", is_flag=True, help="Let a model file run the code it holds (Lambda layers).")
@@ -104,6 +105,7 @@ def inspect(
     model: str,
     data: Path | None,
     reference: Path | None,
+    target: str | None,
     pack: bool,
     custom_objects: Path | None,
     trust_code: bool,
@@ -114,7 +116,7 @@ def inspect(
     from pipeline.console import ConsoleProgress
 
     with ConsoleProgress() as progress:
-        options = inspection.Options(data, reference, pack, custom_objects, trust_code)
+        options = inspection.Options(data, reference, pack, custom_objects, trust_code, target)
         document = inspection.inspect(model, options, progress)
     if as_json:
         _print(json.dumps(document, indent=2))

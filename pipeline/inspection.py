@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_targets import Target
+from edge_targets._placement import PlacesOperators
 from edge_targets.tflite_graph import IDENTIFIER
+from pipeline import plugins
 from pipeline.errors import UsageError
 from pipeline.report import json_object
 
@@ -29,6 +32,7 @@ class Options:
         pack: whether to find out what must travel over the air even of a model that takes seconds to pack.
         custom_objects: for a Keras model, a python file with the classes that it names.
         trust_code: for a Keras model, whether Python code in it may run.
+        target: for a `.tflite`, the target to ask where it would run each operator.
     """
 
     data: Path | None = None
@@ -36,6 +40,7 @@ class Options:
     pack: bool = False
     custom_objects: Path | None = None
     trust_code: bool = False
+    target: str | None = None
 
 
 def inspect(model: str, options: Options, progress: Progress) -> dict[str, Any]:
@@ -56,10 +61,11 @@ def inspect(model: str, options: Options, progress: Progress) -> dict[str, Any]:
         EdgesmithError, TargetError: the model is unusable.
     """
     _check(model, options)
+    target = _placing(options.target) if options.target is not None else None
     if _is_tflite(Path(model)):
         from pipeline._inspect_tflite import tflite_facts
 
-        facts = tflite_facts(Path(model), options.data, options.reference, pack=options.pack)
+        facts = tflite_facts(Path(model), options.data, options.reference, pack=options.pack, target=target)
     else:
         from pipeline._inspect_keras import keras_facts
 
@@ -79,6 +85,24 @@ def _check(model: str, options: Options) -> None:
         )
     if options.data is not None and not _is_tflite(path):
         raise UsageError("--data and --reference are for a .tflite.", expected="a .tflite", mend="leave them out")
+    if options.target is not None and not _is_tflite(path):
+        raise UsageError(
+            f"--target {options.target} is for a .tflite: what runs where is decided by its operators.",
+            expected="a .tflite",
+            mend="convert the model first, with `edgesmith run`",
+        )
+
+
+def _placing(name: str) -> PlacesOperators:
+    """The target of that name, if it can tell what it would run."""
+    found = plugins.plugin_class("edge_targets", name, Target)()  # type: ignore[type-abstract]
+    if not isinstance(found, PlacesOperators):
+        raise UsageError(
+            f"The target '{name}' runs every operator on its processor: there is nothing to tell.",
+            expected="a target with an accelerator, such as coral",
+            mend="leave --target out",
+        )
+    return found
 
 
 def _is_tflite(path: Path) -> bool:

@@ -29,6 +29,53 @@ def render_inspection(document: Mapping[str, Any], console: Console) -> None:
     section(console, "", _facts(model))
     section(console, "Intake", _intake(model.get("intake", {})))
     section(console, "Operators" if "ota_bytes" in model else "Layers", _operators(document["operators"]))
+    if "target" in document:
+        section(console, f"On {fmt.printable(document['target']['name'])}", _target(document["target"]))
+        section(console, "Not on the accelerator", _left(document["operators"]))
+
+
+def _target(target: Mapping[str, Any]) -> Table:
+    """Where how many operators run, what holds for the whole model, and the target's own figures."""
+    table = grid("<", "~")
+    for name, value in target["runs_on"].items():
+        table.add_row(Text(f"on {fmt.printable(name)}", "dim"), Text(f"{fmt.number(value)} operators"))
+    # A calculated time says so in its own line: lines are quoted without their neighbours.
+    calculated = " (simulated)" if target["facts"].get("provenance") == "simulated" else ""
+    for name, value in target["facts"].items():
+        told = _fact(name, value) + (calculated if name.endswith("_us") else "")
+        table.add_row(Text(fmt.printable(_unitless(name)), "dim"), Text(fmt.printable(told)))
+    for note in target["notes"]:
+        table.add_row(Text("note", "yellow"), Text(fmt.printable(note)))
+    return table
+
+
+def _fact(name: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_unitless(inner).lower()} {_fact(inner, one)}" for inner, one in value.items() if one)
+    if name.endswith("_us"):
+        return fmt.latency(value)
+    return fmt.size(value) if name.endswith("_bytes") else fmt.number(value)
+
+
+def _unitless(name: str) -> str:
+    return summary.title(name.removesuffix("_us").removesuffix("_bytes"))
+
+
+def _left(operators: list[dict[str, Any]]) -> Table:
+    """Why operators stay on the processor, and what would mend it; those of one reason together."""
+    table = grid(">", "~operator", "~why, and how to mend it")
+    reasons: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in operators:
+        if row["remedy"]:
+            reasons.setdefault((row["why"], row["remedy"]), []).append(row)
+    for (why, remedy), rows in reasons.items():
+        more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        table.add_row(
+            Text(str(rows[0]["index"])),
+            Text(fmt.printable(rows[0]["kind"]) + more),
+            Text.assemble(fmt.printable(why), "\n", (fmt.printable(remedy), "green")),
+        )
+    return table
 
 
 def _facts(model: Mapping[str, Any]) -> Table:
@@ -94,9 +141,12 @@ def _few(parts: list[str]) -> str:
 def _operators(operators: list[dict[str, Any]]) -> Table:
     """A row an operator; columns of figures that no operator here has are left out."""
     columns = [column for column in _COLUMNS if any(row.get(column[1]) is not None for row in operators)]
-    table = grid(">", "…operator", "~name", *(f">{heading}" for heading, _, _ in columns))
+    elsewhere = any(row["runs_on"] not in ("", "cpu") for row in operators)
+    places = ["<on"] if elsewhere else []
+    table = grid(">", "…operator", "~name", *places, *(f">{heading}" for heading, _, _ in columns))
     for row in operators:
-        names = (str(row["index"]), fmt.printable(row["kind"]), fmt.printable(row["name"]))
+        names = [str(row["index"]), fmt.printable(row["kind"]), fmt.printable(row["name"])]
+        names += [fmt.printable(row["runs_on"])] if elsewhere else []
         table.add_row(*map(Text, (*names, *(_cell(row, name, shown) for _, name, shown in columns))))
     return table
 
