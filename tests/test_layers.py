@@ -30,8 +30,9 @@ PRIVATE = {
 ABOVE = {
     "forge": ROOMS,
     "inspection": ROOMS,
+    "comparison": ROOMS,
     "flow": ROOMS | {"forge"},
-    "cli": ROOMS | {"flow", "inspection", "console"},
+    "cli": ROOMS | {"flow", "inspection", "comparison", "console"},
     "console": set[str](),
 }
 HEAVY = {"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"}

@@ -1,0 +1,297 @@
+"""Whether B is faster, smaller or better than A: for `edgesmith compare`, of two models or of two reports."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_targets._comparison import Difference, difference, verdict_of
+from pipeline.errors import BrokenPromise, UsageError
+
+if TYPE_CHECKING:
+    from edge_targets import BenchmarkPlan, Target
+    from edge_targets._base import Measurement
+    from pipeline.progress import Progress
+
+SCHEMA = 1
+"""The version of the contract. Additions keep it; anything else must raise it."""
+
+MODELS = ("first", "second")
+
+RUN_TO_RUN = 0.05
+"""Two runs at two times differ by this share for no reason of the model's (processor clock, memory layout)."""
+
+# What must be alike before two latencies say anything about two models.
+_CONDITIONS = ("provenance", "runtime", "runtime_version", "kernels", "threads", "delegate")
+_LIMIT = re.compile(r"\s*(median|size|ota|metric)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*(%?)\s*")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of both sides.
+
+    Attributes:
+        name: `median`, `size`, `ota` or `metric`; the target behind it where there is one.
+        unit: `us`, `bytes`, or nothing.
+        first, second: the figures; None where a side has none.
+        change: second by first, minus 1; for a metric, second minus first.
+        low, high: the interval of the change, or None where it is exact or not known.
+        verdict: in a word or two.
+    """
+
+    name: str
+    unit: str
+    first: float | None
+    second: float | None
+    change: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What must not be, as `--fail-if` says it: `median > 3%`."""
+
+    figure: str
+    above: bool
+    bound: float
+    share: bool
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Limit:
+        """Read a limit.
+
+        Raises:
+            UsageError: it is none.
+        """
+        match = _LIMIT.fullmatch(text)
+        if match is None or (match[1] != "metric" and not match[4]):
+            raise UsageError(
+                f"'{text[:60]}' is no limit.",
+                expected="median, size, ota or metric, then > or <, then a share: 'median > 3%'; "
+                "of a metric also a difference: 'metric < -0.005'",
+            )
+        bound = float(match[3]) / (100 if match[4] else 1)
+        return cls(match[1], match[2] == ">", bound, bool(match[4]), text.strip())
+
+    def broken_by(self, row: Row) -> bool:
+        """Whether a figure is beyond the limit, and is so for sure: a latency that can't be told from noise is not."""
+        if row.name.split(" ")[0] != self.figure or row.change is None or row.verdict == "can't tell":
+            return False
+        change = row.change
+        if self.share and row.name == "metric":
+            change = row.change / row.first if row.first else math.inf
+        return change > self.bound if self.above else change < self.bound
+
+
+def compare_models(
+    models: Sequence[Path], target: Target, plan: BenchmarkPlan, launches: int, progress: Progress
+) -> dict[str, Any]:
+    """Measure two `.tflite` turn by turn, in several launches.
+
+    Args:
+        models: the two.
+        target: where.
+        plan: how long each launch measures.
+        launches: how many times both are started anew; what differs from launch to launch is part of the interval.
+        progress: a step a launch.
+
+    Returns:
+        The document that `compare --json` prints (`docs/schemas/compare.schema.json`).
+
+    Raises:
+        TargetError: they could not be measured.
+    """
+    named = dict(zip(MODELS, models, strict=True))
+    found: list[dict[str, Measurement]] = []
+    with progress.bar("compare", launches) as bar:
+        for launch in range(launches):
+            # Who comes first in a process gets the better memory: the two take turns at that as well.
+            order = MODELS if launch % 2 == 0 else MODELS[::-1]
+            found.append(target.benchmark({name: named[name] for name in order}, plan))
+            bar.advance()
+    told = difference([(each["first"].latencies_us, each["second"].latencies_us) for each in found])
+    medians = [statistics.median([each[name].median_us for each in found]) for name in MODELS]
+    rows = [_latency_row(f"median {target.label}", medians, told), _exact("size", "bytes", *_sizes(models))]
+    sides = [{"path": path.name, **_conditions(found[0][name].to_json())} for name, path in named.items()]
+    return _document("models", sides, [], rows, launches=launches)
+
+
+def compare_targets(model: Path, targets: Sequence[Target], plan: BenchmarkPlan, progress: Progress) -> dict[str, Any]:
+    """Measure one model on two targets, one after the other.
+
+    Args:
+        model: the `.tflite`.
+        targets: the two. That they are two devices is the question, and no reason to refuse; but what an emulator
+            takes, or a machine that would not hold still, says nothing of either.
+        plan: how long to measure.
+        progress: a step a target.
+
+    Raises:
+        TargetError: it could not be measured on one of them.
+    """
+    found: list[dict[str, Any]] = []
+    with progress.bar("compare", len(targets)) as bar:
+        for target in targets:
+            found.append(target.benchmark({"model": model}, plan)["model"].to_json())
+            bar.advance()
+    first, second = found
+    reasons = _timeless(found)
+    rows = [] if reasons else [_stored_row("median", first, second)]
+    sides = [{"path": model.name, **_conditions(each)} for each in found]
+    return _document("targets", sides, reasons, rows)
+
+
+def compare_reports(reports: Sequence[Mapping[str, Any]], *, force: bool = False) -> dict[str, Any]:
+    """Hold two reports against each other.
+
+    Latencies were measured at two times, so their interval is widened by what two runs of one model differ by.
+
+    Args:
+        reports: two documents as `read_report` gives them.
+        force: compare latencies that were measured under different conditions, too.
+
+    Raises:
+        UsageError: nothing in them can be compared.
+    """
+    first, second = reports
+    rows, reasons = _latencies(first, second, force)
+    rows += [_exact(*figure) for figure in _figures(first, second)]
+    sides = [{"recipe": each["recipe"], "created": each["created"], "ok": each["ok"]} for each in reports]
+    return _document("reports", sides, reasons, rows)
+
+
+def judge(document: dict[str, Any], limits: Sequence[Limit]) -> dict[str, Any]:
+    """The document with the limits that it breaks, under `broken`.
+
+    Raises:
+        BrokenPromise: a limit is about a figure that the two sides do not share; silence would look like a pass.
+    """
+    rows = [Row(**row) for row in document["rows"]]
+    for limit in limits:
+        if not any(row.name.split(" ")[0] == limit.figure and row.change is not None for row in rows):
+            raise BrokenPromise(
+                f"'{limit.text}' could not be decided: there is no {limit.figure} to compare.",
+                expected="a figure that both sides have, measured under the same conditions",
+                mend="; ".join(document["reasons"]),
+            )
+    broken = [limit.text for limit in limits if any(limit.broken_by(row) for row in rows)]
+    return {**document, "broken": broken, "ok": not broken}
+
+
+def _document(
+    kind: str, sides: list[dict[str, Any]], reasons: list[str], rows: list[Row], **more: Any
+) -> dict[str, Any]:
+    facts = {"kind": kind, "first": sides[0], "second": sides[1], **more}
+    return {"schema": SCHEMA, **facts, "reasons": reasons, "rows": [asdict(row) for row in rows]}
+
+
+def _latency_row(name: str, medians: Sequence[float], told: Difference) -> Row:
+    return Row(name, "us", medians[0], medians[1], told.ratio - 1, told.low - 1, told.high - 1, told.verdict)
+
+
+def _exact(name: str, unit: str, first: float | None, second: float | None) -> Row:
+    if first is None or second is None:
+        return Row(name, unit, first, second, None, None, None, "not known")
+    change = second - first if name == "metric" else (second / first - 1 if first else None)
+    words = ("lower", "higher") if name == "metric" else ("smaller", "larger")
+    verdict = "same" if first == second else words[second > first]
+    return Row(name, unit, first, second, change, None, None, verdict)
+
+
+def _figures(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, Any, Any]]:
+    one, two = first["artifact"], second["artifact"]
+    figures = [
+        ("size", "bytes", one["size_bytes"], two["size_bytes"]),
+        ("ota", "bytes", one["ota_bytes"], two["ota_bytes"]),
+    ]
+    if one["metric"] == two["metric"]:
+        figures.append(("metric", "", one["value"], two["value"]))
+    return figures
+
+
+def _latencies(first: Mapping[str, Any], second: Mapping[str, Any], force: bool) -> tuple[list[Row], list[str]]:
+    """A row for each target that both have, and why others are not compared."""
+    ones, twos = _by_target(first), _by_target(second)
+    rows: list[Row] = []
+    reasons = [f"{name}: only one of them was measured there" for name in sorted(ones.keys() ^ twos.keys())]
+    for name in sorted(ones.keys() & twos.keys()):
+        why = _incomparable(ones[name], twos[name])
+        reasons += [f"{name}: {reason}" for reason in why]
+        if force or not why:
+            rows.append(_stored_row(f"median {name}", ones[name], twos[name]))
+    return rows, reasons
+
+
+def _by_target(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {str(row["target"]): row for row in report["measurements"] if row.get("model") == "int8"}
+
+
+def _incomparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Why the latencies of two measurements say nothing about their models."""
+    reasons = [
+        f"another {name.replace('_', ' ')} ({first.get(name)}, {second.get(name)})"
+        for name in _CONDITIONS
+        if first.get(name) != second.get(name)
+    ]
+    if _machine(first) != _machine(second):
+        reasons.append(f"another device ({_machine(first)}, {_machine(second)})")
+    reasons += [
+        f"{which} was unstable: {row['unstable']}" for which, row in _sides(first, second) if row.get("unstable")
+    ]
+    return reasons
+
+
+def _timeless(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which of the measurements have latencies that mean nothing, and why."""
+    reasons = [
+        f"{each['target']}: its latency is {each['provenance']}, not measured on a device"
+        for each in measurements
+        if each["provenance"] not in ("device", "host")
+    ]
+    return reasons + [
+        f"{each['target']} was unstable: {each['unstable']}" for each in measurements if each.get("unstable")
+    ]
+
+
+def _sides(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [("the first", first), ("the second", second)]
+
+
+def _machine(row: Mapping[str, Any]) -> str:
+    device = row.get("device") or {}
+    return " ".join(str(device.get(name, "")) for name in ("machine", "cpu_model")).strip()
+
+
+def _stored_row(name: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Row:
+    one, two = first.get("median_us"), second.get("median_us")
+    if not one or not two:
+        return Row(name, "us", one, two, None, None, None, "not known")
+    ratio = two / one
+    spread = math.hypot(_half_width(first), _half_width(second), math.log1p(RUN_TO_RUN))
+    low, high = ratio * math.exp(-spread), ratio * math.exp(spread)
+    return Row(name, "us", one, two, ratio - 1, low - 1, high - 1, verdict_of(low, high))
+
+
+def _half_width(row: Mapping[str, Any]) -> float:
+    """Half of the median's interval, as a logarithm; a median without one could be anywhere."""
+    interval = row.get("median_ci_us")
+    if not interval or min(interval) <= 0:
+        return math.inf
+    return math.log(interval[1] / interval[0]) / 2
+
+
+def _conditions(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row.get(name) for name in ("target", *_CONDITIONS, "device")}
+
+
+def _sizes(models: Sequence[Path]) -> tuple[float, float]:
+    first, second = (path.stat().st_size for path in models)
+    return first, second

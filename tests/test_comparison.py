@@ -1,0 +1,163 @@
+"""`edgesmith compare`: what may be compared, what is said of it, and what fails a build."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_targets import BenchmarkPlan
+from edge_targets.host import HostTarget
+from pipeline.comparison import Limit, compare_models, compare_reports, compare_targets, judge
+from pipeline.errors import BrokenPromise, UsageError
+from pipeline.progress import Progress
+
+DATA = Path(__file__).parent / "edge_targets" / "data"
+INT8 = DATA / "tiny_int8.tflite"
+QUICK = BenchmarkPlan(warmup_runs=2, num_runs=20, min_secs=0.0, max_secs=0.2)
+
+
+def report(median_us: float = 100.0, **changes: Any) -> dict[str, Any]:
+    """What a comparison reads of a report.json."""
+    measurement = {
+        "target": "host",
+        "model": "int8",
+        "provenance": "host",
+        "runtime": "ai_edge_litert",
+        "runtime_version": "2.3.0",
+        "kernels": "xnnpack",
+        "threads": 1,
+        "delegate": None,
+        "median_us": median_us,
+        "median_ci_us": [median_us * 0.99, median_us * 1.01],
+        "device": {"machine": "x86_64", "cpu_model": "Some CPU"},
+        **changes,
+    }
+    artifact = {"size_bytes": 1000, "ota_bytes": 400, "metric": "accuracy", "value": 0.98}
+    facts = {"recipe": "demo", "created": "2026-01-31T12:00:00Z", "ok": True}
+    return {**facts, "artifact": artifact, "measurements": [measurement]}
+
+
+def row(document: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = (each for each in document["rows"] if each["name"] == name)
+    return dict(found)
+
+
+def test_reports_of_one_machine_are_compared() -> None:
+    document = compare_reports([report(100), report(120)])
+    assert row(document, "median host")["verdict"] == "slower"
+    assert row(document, "median host")["change"] == pytest.approx(0.2)
+    assert document["reasons"] == []
+
+
+def test_what_two_runs_of_one_model_differ_by_is_no_difference() -> None:
+    document = compare_reports([report(100), report(104)])
+    assert row(document, "median host")["verdict"] == "can't tell"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"threads": 2}, "another threads (1, 2)"),
+        ({"runtime": "tflite_runtime"}, "another runtime (ai_edge_litert, tflite_runtime)"),
+        ({"provenance": "emulated"}, "another provenance (host, emulated)"),
+        ({"device": {"machine": "aarch64", "cpu_model": ""}}, "another device (x86_64 Some CPU, aarch64)"),
+        ({"unstable": "the clock fell by 30 %"}, "the second was unstable: the clock fell by 30 %"),
+    ],
+)
+def test_what_cannot_be_compared_is_not_unless_forced(changes: dict[str, Any], reason: str) -> None:
+    sides = [report(100), report(200, **changes)]
+    document = compare_reports(sides)
+    assert document["reasons"] == [f"host: {reason}"]
+    assert [each["name"] for each in document["rows"]] == ["size", "ota", "metric"]
+    forced = compare_reports(sides, force=True)
+    assert row(forced, "median host")["verdict"] == "slower"
+    assert forced["reasons"] == document["reasons"], "the reason is told even then"
+
+
+def test_a_target_that_only_one_side_has_is_told() -> None:
+    other = report(100, target="pi@kitchen")
+    assert compare_reports([report(100), other])["reasons"] == [
+        "host: only one of them was measured there",
+        "pi@kitchen: only one of them was measured there",
+    ]
+
+
+def test_a_median_without_an_interval_decides_nothing() -> None:
+    document = compare_reports([report(100), report(900, median_ci_us=None)])
+    assert row(document, "median host")["verdict"] == "can't tell"
+
+
+def test_sizes_and_the_metric_are_exact() -> None:
+    better = copy.deepcopy(report())
+    better["artifact"] = {"size_bytes": 900, "ota_bytes": 400, "metric": "accuracy", "value": 0.985}
+    document = compare_reports([report(), better])
+    assert (row(document, "size")["verdict"], row(document, "size")["change"]) == ("smaller", pytest.approx(-0.1))
+    assert row(document, "ota")["verdict"] == "same"
+    assert (row(document, "metric")["verdict"], row(document, "metric")["change"]) == ("higher", pytest.approx(0.005))
+
+
+@pytest.mark.parametrize(
+    ("text", "second", "broken"),
+    [
+        ("median > 3%", report(120), True),
+        ("median > 30%", report(120), False),
+        ("median > 3%", report(104), False),  # within what two runs differ by: not proven
+        ("median < -10%", report(50), True),
+        ("size > 0%", {**report(), "artifact": {**report()["artifact"], "size_bytes": 1001}}, True),
+        ("metric < -0.005", {**report(), "artifact": {**report()["artifact"], "value": 0.97}}, True),
+        ("metric < -0.05", {**report(), "artifact": {**report()["artifact"], "value": 0.97}}, False),
+        ("metric < -1%", {**report(), "artifact": {**report()["artifact"], "value": 0.97}}, True),
+    ],
+)
+def test_a_limit_fails_what_is_beyond_it_for_sure(text: str, second: dict[str, Any], broken: bool) -> None:
+    judged = judge(compare_reports([report(100), second]), [Limit.parse(text)])
+    assert judged["broken"] == ([text] if broken else [])
+    assert judged["ok"] is not broken
+
+
+def test_a_limit_that_cannot_be_decided_is_no_pass() -> None:
+    document = compare_reports([report(100), report(100, threads=4)])
+    with pytest.raises(BrokenPromise, match="could not be decided") as raised:
+        judge(document, [Limit.parse("median > 3%")])
+    assert "another threads" in raised.value.mend
+
+
+@pytest.mark.parametrize("text", ["", "median", "median > 3", "speed > 3%", "median >= 3%", "median > 3% or so"])
+def test_what_is_no_limit_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is no limit"):
+        Limit.parse(text)
+
+
+def test_two_models_are_measured_side_by_side(tmp_path: Path) -> None:
+    twin = tmp_path / "twin.tflite"
+    twin.write_bytes(INT8.read_bytes())
+    document = compare_models([INT8, twin], HostTarget(), QUICK, 8, Progress())
+    assert (document["kind"], document["launches"]) == ("models", 8)
+    latency = row(document, "median host")
+    assert latency["low"] <= latency["change"] <= latency["high"]
+    assert row(document, "size")["verdict"] == "same"
+    assert document["first"]["runtime"] == document["second"]["runtime"] == "ai_edge_litert"
+
+
+def test_one_model_on_two_targets() -> None:
+    class Another(HostTarget):
+        """The same machine under another name."""
+
+    Another.label = "there"
+    document = compare_targets(INT8, [HostTarget(), Another()], QUICK, Progress())
+    assert [document[side]["target"] for side in ("first", "second")] == ["host", "there"]
+    assert row(document, "median")["unit"] == "us"
+
+
+def test_an_emulator_says_nothing_about_speed() -> None:
+    class Emulated(HostTarget):
+        """A target whose figures are no figures of a device."""
+
+        provenance = "emulated"
+
+    document = compare_targets(INT8, [HostTarget(), Emulated()], QUICK, Progress())
+    assert document["rows"] == []
+    assert "not measured on a device" in document["reasons"][0]
