@@ -100,7 +100,7 @@ def _ratio(found: Measurement, base: Measurement) -> tuple[float, float, float]:
     ours, theirs = found.median_ci_us, base.median_ci_us
     assert ours is not None
     assert theirs is not None
-    return found.median_us / base.median_us, ours[0] / theirs[1], ours[1] / theirs[0]
+    return found.must_have_median() / base.must_have_median(), ours[0] / theirs[1], ours[1] / theirs[0]
 
 
 if __name__ == "__main__":

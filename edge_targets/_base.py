@@ -29,6 +29,7 @@ from edge_targets._parity import compare
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edge_targets._benchmark_profile import OperatorTime
     from edge_targets._golden import Golden
     from edge_targets._parity import Deployment, Outputs, Parity
 
@@ -200,7 +201,8 @@ class BenchmarkPlan:
 class Measurement:
     """One model's latency on one target, with all that the figure depends on.
 
-    A percentile is None where the samples are too few for its confidence interval to end inside them.
+    A percentile is None where the samples are too few for its confidence interval to end inside them, or where the
+    tool that measured does not tell it.
     The intervals hold at 95 % for independent samples; a processor that changes its clock makes them optimistic.
 
     Attributes:
@@ -213,7 +215,7 @@ class Measurement:
         threads: threads of the interpreter.
         delegate: the delegate that was asked for, or None.
         warmup_runs, runs: how many runs were not counted, and how many were.
-        latencies_us: each counted run, in order.
+        latencies_us: each counted run, in order; () where the tool that measured gives statistics only.
         median_us, p90_us, p99_us: percentiles by nearest rank (the median of an even count is the middle pair's mean).
         median_ci_us, p90_ci_us, p99_ci_us: their 95 % confidence intervals, from order statistics.
         mean_us, min_us: of the counted runs.
@@ -224,6 +226,8 @@ class Measurement:
             in the page cache by then. The median of fresh processes.
         first_us: the first run after that, likewise.
         device: where it ran.
+        max_us, std_us, p5_us, p95_us: where a tool tells them itself.
+        profile: what each operator takes of one inference, in order; None where that was not asked for.
     """
 
     target: str
@@ -237,7 +241,7 @@ class Measurement:
     warmup_runs: int
     runs: int
     latencies_us: tuple[float, ...]
-    median_us: float
+    median_us: float | None
     median_ci_us: tuple[float, float] | None
     p90_us: float | None
     p90_ci_us: tuple[float, float] | None
@@ -249,6 +253,25 @@ class Measurement:
     load_us: float | None
     first_us: float | None
     device: DeviceInfo
+    max_us: float | None = None
+    std_us: float | None = None
+    p5_us: float | None = None
+    p95_us: float | None = None
+    profile: tuple[OperatorTime, ...] | None = None
+
+    def must_have_median(self) -> float:
+        """The median, in µs, for what cannot do without it.
+
+        Raises:
+            Unsupported: what measured does not tell it.
+        """
+        if self.median_us is None:
+            raise Unsupported(
+                f"On '{self.target}', {self.runtime} gives no median.",
+                expected="a runner that tells the median",
+                mend="take a newer version of it, or the Python runner",
+            )
+        return self.median_us
 
     def to_json(self, *, latencies: bool = False) -> dict[str, Any]:
         """The measurement as `report.json` holds it.

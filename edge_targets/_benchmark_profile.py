@@ -18,7 +18,7 @@ _NEXT = re.compile(r"^=+ Top by Computation Time =+$")
 # Versions until 2.12 have a column [start] before [first].
 _ROW = re.compile(
     r"^\s*(?P<kind>\S.{0,200}?)\s+(?:\d+\.\d+\s+){1,2}(?P<mean>\d+\.\d+)\s+(?P<share>\d+\.\d+)%\s+\d+\.\d+%"
-    r"\s+(?P<memory>\d+\.\d+)\s+(?P<calls>\d+)\s+(?P<name>\S.*)$"
+    r"\s+\d+\.\d+\s+(?P<calls>\d{1,9})\s+(?P<name>\S.*)$"
 )
 
 
@@ -27,20 +27,23 @@ class OperatorTime:
     """A row of the table.
 
     Attributes:
+        index: its place in the order of execution.
         kind: `CONV_2D`; a delegate's own word where it took several operators.
         name: the tool's name for it, `[outputs]:index`.
-        mean_us: a call's mean time.
+        us: what it takes of one inference, all its calls together.
         share: of the time of a whole run, 0 … 1.
         calls: how often it is called in a run.
-        memory_bytes: what it allocated.
+        macs, bytes: multiply-accumulates, and what it reads and writes: the tool does not tell.
     """
 
+    index: int
     kind: str
     name: str
-    mean_us: float
+    us: float
     share: float
     calls: int
-    memory_bytes: int
+    macs: int | None = None
+    bytes: int | None = None
 
 
 def operator_times(text: str) -> tuple[OperatorTime, ...]:
@@ -59,20 +62,22 @@ def operator_times(text: str) -> tuple[OperatorTime, ...]:
     # A table that no other follows was cut off.
     if not ends:
         raise _strange(lines[-1] or lines[-2])
-    return tuple(_row(line) for line in lines[2 : ends[0]] if line.strip())
+    rows = [line for line in lines[2 : ends[0]] if line.strip()]
+    return tuple(_row(index, line) for index, line in enumerate(rows))
 
 
-def _row(line: str) -> OperatorTime:
+def _row(index: int, line: str) -> OperatorTime:
     found = _ROW.match(line[:MOST_LINE])
     if found is None:
         raise _strange(line)
     return OperatorTime(
+        index=index,
         kind=printable(found["kind"], 200),
         name=printable(found["name"], 500),
-        mean_us=float(found["mean"]) * 1000,
+        # The tool tells of one call, in milliseconds.
+        us=float(found["mean"]) * int(found["calls"]) * 1000,
         share=float(found["share"]) / 100,
         calls=int(found["calls"]),
-        memory_bytes=round(float(found["memory"]) * 1024),
     )
 
 

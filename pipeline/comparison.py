@@ -118,7 +118,7 @@ def compare_models(
             found.append(target.benchmark({name: named[name] for name in order}, plan))
             bar.advance()
     told = difference([(each["first"].latencies_us, each["second"].latencies_us) for each in found])
-    medians = [statistics.median([each[name].median_us for each in found]) for name in MODELS]
+    medians = [statistics.median([each[name].must_have_median() for each in found]) for name in MODELS]
     rows = [_latency_row(f"median {target.label}", medians, told), _exact("size", "bytes", *_sizes(models))]
     sides = [{"path": path.name, **_conditions(found[0][name].to_json())} for name, path in named.items()]
     return _document("models", sides, [], rows, launches=launches)

@@ -265,6 +265,8 @@ def _latency_check(target: str, limit_us: float, found: Measurement | None) -> C
         return Check.not_measured(name, limit_us, "us", why)
     if found.provenance not in ("device", "host"):
         return Check.not_measured(name, limit_us, "us", f"the number at hand is {found.provenance}, not measured there")
+    if found.median_us is None:
+        return Check.not_measured(name, limit_us, "us", f"{found.runtime} {found.runtime_version} tells no median")
     return Check.at_most(name, found.median_us, limit_us, "us", f"{found.runtime} {found.runtime_version}")
 
 

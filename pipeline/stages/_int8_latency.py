@@ -51,7 +51,7 @@ class Stopwatch:
         """The median latency of a draft, as a share of the reference's."""
         models = {"reference": self._reference, "draft": self._converted(draft, "draft")}
         found = self._host.benchmark(models, _PLAN)
-        return found["draft"].median_us / found["reference"].median_us
+        return found["draft"].must_have_median() / found["reference"].must_have_median()
 
     def _converted(self, draft: Draft, name: str) -> Path:
         path = self._folder / f"{name}.tflite"
