@@ -148,6 +148,9 @@ class DeviceInfo:
         memory_bytes: physical memory.
         os: the system and its version.
         python: version of the Python that ran the interpreter.
+        governor: what sets the processor's clock, `performance`; "" where the system does not tell.
+        temperature_c: of the warmest zone, in degrees Celsius, or None.
+        power: what may slow it: battery, throttling; "" where the system does not tell.
     """
 
     machine: str
@@ -156,6 +159,9 @@ class DeviceInfo:
     memory_bytes: int
     os: str
     python: str
+    governor: str = ""
+    temperature_c: float | None = None
+    power: str = ""
 
 
 @dataclass(frozen=True)

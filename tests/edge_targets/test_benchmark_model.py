@@ -92,7 +92,8 @@ def test_a_table_of_operators() -> None:
         "Convolution (NHWC, QC8) DWConv",
         "Add (ND, QS8)",
     ]
-    assert (rows[2].us, rows[2].calls, rows[2].index) == (pytest.approx(251 * 13), 13, 2)
+    assert rows[2].us == pytest.approx(251 * 13)
+    assert (rows[2].calls, rows[2].index) == (13, 2)
     assert rows[2].name == "Delegate/Convolution (NHWC, QC8) DWConv:1"
     assert sum(row.share for row in rows) == pytest.approx(1)
 
