@@ -15,7 +15,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["pipeline", "pipeline.*", "models", "models.*", "edge_targets", "edge_targets.*"]),
-    package_data={"pipeline.report": ["*.html", "*.css", "*.js"]},
+    # report.schema.json is a link to the published one in docs/schemas: reports that are read are held to it.
+    package_data={"pipeline.report": ["*.html", "*.md", "*.css", "*.js", "*.json"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "tf-keras>=2.21,<2.22",
@@ -35,6 +36,8 @@ setup(
         "scipy>=1.11",
         "pillow>=11",
         "vl-convert-python>=1.7",
+        # Holds a report.json that is read to its schema; jsonschema takes seconds for a large one.
+        "fastjsonschema>=2.20",
         "tensorboard>=2.18",
     ],
     extras_require={
@@ -50,6 +53,8 @@ setup(
             "ruff>=0.8",
             "types-PyYAML",
             "jsonschema>=4.20",
+            # Drives Debian's chromium over the pages of the report; no browser of its own is downloaded.
+            "playwright>=1.49",
             "seglearn>=1.2.5",
         ],
     },

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pipeline.report import Report
 
 INTERRUPTED = 130
+FORMATS = ("table", "html", "md", "card", "junit", "json")
 KINDS = ("stages", "targets", "models", "data", "tasks")
 
 _HERE = Path(__file__).resolve().parent.parent
@@ -124,6 +125,35 @@ def inspect(
     from pipeline.report import render_inspection
 
     _draw(lambda console: render_inspection(document, console))
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(FORMATS), help="Default: what --out ends in, else a table.")
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write; default: stdout.")
+@click.option("--open", "opened", is_flag=True, help="Show the page in a browser.")
+@_debug
+def report(runs: tuple[Path, ...], form: str | None, out: Path | None, opened: bool) -> None:
+    """Show the report of RUNS: run folders or report.json files; several stand side by side."""
+    from pipeline import report as reporting
+    from pipeline.storage import atomic_write_text
+
+    form = form or reporting.format_for(out, opened)
+    if opened and form != "html":
+        raise click.UsageError(f"--open shows a page, and --format {form} makes none.")
+    read = reporting.read_reports(runs)
+    if out is None and form == "table":
+        _draw(lambda console: reporting.show_reports(read, console))
+        return
+    text = reporting.report_text(read, form)
+    if out is None and not opened:
+        _print(text.rstrip("\n"))
+        return
+    where = out or reporting.page_beside(runs)
+    atomic_write_text(where, text)
+    click.echo(f"{where}", err=True)
+    if opened:
+        _browse(where)
 
 
 @cli.command("list")
@@ -254,11 +284,21 @@ def _draw(render: Callable[[Console], None]) -> None:
     _print(drawn.get().rstrip("\n"), color=True)
 
 
+def _browse(page: Path) -> None:
+    """Show a page to people. Where there is no browser, that is a sentence: the page is written all the same."""
+    import webbrowser
+
+    if not webbrowser.open(page.absolute().as_uri()):
+        click.echo("no browser was found here: open that file in one of yours", err=True)
+
+
 def _show(report: Report, folder: Path, as_json: bool, progress: ConsoleProgress) -> None:
     if as_json:
-        _print(json.dumps(report.to_json(), indent=2))
+        from pipeline.report import json_text
+
+        _print(json_text(report.to_json()).rstrip("\n"))
         return
     from pipeline.report import render_table
 
-    _draw(lambda console: render_table(report, console))
+    _draw(lambda console: render_table(report.to_json(), console))
     progress.note(f"the report: {folder / 'report.html'}")

@@ -3,7 +3,8 @@
     EdgesmithError            exit 3
     ├── UsageError            exit 2   the command was asked for something that cannot be
     │   ├── RecipeError                the recipe is not one
-    │   └── DataError                  the data is not what the recipe says
+    │   ├── DataError                  the data is not what the recipe says
+    │   └── ReportError                what was given as a report is none, or none of this version
     ├── BrokenPromise         exit 1   the work ran, its result is not what was promised
     │   └── Diverged                   training left the finite numbers
     ├── ModelError            exit 3   a model that cannot be read, built or converted
@@ -56,6 +57,10 @@ class RecipeError(UsageError):
 
 class DataError(UsageError):
     """The data is missing, unsafe, or not what the recipe says it is."""
+
+
+class ReportError(UsageError):
+    """What was given as a report is none, is damaged, or is of a version that is not read here."""
 
 
 class BrokenPromise(EdgesmithError):

@@ -14,12 +14,17 @@ from pipeline.report._json import JsonObject
 BAR_WIDTH_PX, BAR_HEIGHT_PX = 320, 44
 CURVE_WIDTH_PX, CURVE_HEIGHT_PX = 420, 230
 
+MOST_LATENCY_CHARTS = 6
+"""Of more devices, one chart shows them all (`_device_charts`)."""
+
 _LOG_SPAN = 30
 """A loss that falls by more than this is drawn on a logarithmic scale, or its end would lie flat on the axis."""
 
 
 @dataclass(frozen=True)
-class _Bar:
+class Bar:
+    """A bar: its name, its length, the words behind it, its colour, and the interval that a whisker shows."""
+
     label: str
     value: float
     shown: str
@@ -45,9 +50,10 @@ class _Bar:
 
 
 def comparison_charts(document: JsonObject) -> list[Chart]:
-    """Bars for size, for the task's metric and for the latency of each target whose latency means something."""
+    """Bars for size, for the task's metric and, of a few targets, for each latency that means something."""
     timed = [setup for setup in summary.setups(document) if setup.timed]
-    charts = [_size_chart(document), _score_chart(document), *map(_latency_chart, timed)]
+    latencies = map(_latency_chart, timed) if len(timed) <= MOST_LATENCY_CHARTS else ()
+    charts = [_size_chart(document), _score_chart(document), *latencies]
     return [chart for chart in charts if chart is not None]
 
 
@@ -67,27 +73,27 @@ def _size_chart(document: JsonObject) -> Chart | None:
         ("int8", artifact["size_bytes"], INT8),
         ("int8, over the air", artifact["ota_bytes"], INT8),
     )
-    return _bar_chart("Size", [_Bar(label, size, fmt.size(size), colour) for label, size, colour in sizes])
+    return bar_chart("Size", [Bar(label, size, fmt.size(size), colour) for label, size, colour in sizes])
 
 
 def _score_chart(document: JsonObject) -> Chart | None:
     metric = document["artifact"]["metric"]
     models = (("float32", document["baseline"], FLOAT), ("int8", document["artifact"], INT8))
     bars = [
-        _Bar(label, facts["value"], fmt.score(metric, facts["value"]), colour)
+        Bar(label, facts["value"], fmt.score(metric, facts["value"]), colour)
         for label, facts, colour in models
         if facts["value"] is not None
     ]
-    return _bar_chart(summary.title(metric), bars)
+    return bar_chart(summary.title(metric), bars)
 
 
 def _latency_chart(setup: summary.Setup) -> Chart | None:
     bars = [
-        _Bar(model, median_us, fmt.latency(median_us), colour, _bounds(setup.of(model)))
+        Bar(model, median_us, fmt.latency(median_us), colour, _bounds(setup.of(model)))
         for model, colour in (("float32", FLOAT), ("int8", INT8))
         if (median_us := setup.median_us(model)) is not None
     ]
-    return _bar_chart(f"Median latency, {setup.name}", bars)
+    return bar_chart(f"Median latency, {setup.name}", bars)
 
 
 def _bounds(row: JsonObject | None) -> tuple[float, float] | None:
@@ -95,7 +101,7 @@ def _bounds(row: JsonObject | None) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def _bar_chart(title: str, bars: list[_Bar]) -> Chart | None:
+def bar_chart(title: str, bars: list[Bar]) -> Chart | None:
     """Horizontal bars from zero. A figure that can be below zero has no bar that could be compared, hence no chart."""
     if not bars or min(bar.value for bar in bars) < 0:
         return None
@@ -103,7 +109,7 @@ def _bar_chart(title: str, bars: list[_Bar]) -> Chart | None:
     return draw(title, description, _bar_spec(bars), (BAR_WIDTH_PX, len(bars) * BAR_HEIGHT_PX))
 
 
-def _bar_spec(bars: list[_Bar]) -> JsonObject:
+def _bar_spec(bars: list[Bar]) -> JsonObject:
     # The figure stands behind the bar's end, so the longest bar must leave room for it.
     most = max(bar.end for bar in bars) or 1
     x = {"type": "quantitative", "axis": None, "scale": {"domain": [0, most * 1.28]}}

@@ -73,11 +73,20 @@ def draw(title: str, description: str, spec: Mapping[str, Any], size_px: tuple[i
         "padding": {"left": 1, "right": 8, "top": 4, "bottom": 2},
         "background": None,
         "config": _CONFIG,
-        **spec,
+        **_printable(spec),
     }
     title, description = fmt.printable(title), fmt.printable(description)
     drawn = vl_convert.vegalite_to_svg(whole, allowed_base_urls=[])
     return Chart(title, description, _inline(drawn, f"{title}. {description}"))
+
+
+def _printable(part: Any) -> Any:
+    """A part of a specification without control characters, wherever in it a name stands."""
+    if isinstance(part, Mapping):
+        return {name: _printable(inner) for name, inner in part.items()}
+    if isinstance(part, list | tuple):
+        return [_printable(inner) for inner in part]
+    return fmt.printable(part) if isinstance(part, str) else part
 
 
 def _inline(drawn: str, words: str) -> Markup:

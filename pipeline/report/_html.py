@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.report import _charts, _task_charts, _task_tables
+from pipeline.report import _charts, _device_charts, _devices, _profile, _runs, _task_charts, _task_tables
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
 from pipeline.report._json import JsonObject
@@ -39,10 +39,8 @@ def html_page(document: JsonObject) -> str:
     Returns:
         The whole HTML, with style, script and drawings inside.
     """
-    # Our own files, never a user's.
-    style, script = (Markup(_HERE.joinpath(name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))  # noqa: S704
-    template = _environment().get_template("report.html")
-    page: str = template.render(
+    return _rendered(
+        "report.html",
         report=document,
         verdict=summary.verdict(document),
         headlines=summary.headlines(document),
@@ -55,14 +53,40 @@ def html_page(document: JsonObject) -> str:
         confused=_task_tables.confused_pairs(document),
         row_tables=_task_tables.row_tables(document),
         comparison=_charts.comparison_charts(document),
+        tradeoffs=_device_charts.tradeoff_charts([document]),
+        latencies=_device_charts.many_latencies_chart(document),
         curves=_charts.curve_charts(document),
-        marks=summary.MARKS,
-        timed=summary.TIMED,
-        untimed=_UNTIMED,
-        most_in_line=MOST_IN_LINE,
-        style=style,
-        script=script,
-        script_hash=_csp_hash(script),
+        profiles=_profile.profiles(document),
+        device_rows=_devices.device_rows(document),
+    )
+
+
+def html_page_of_several(documents: list[JsonObject]) -> str:
+    """The page of several reports side by side; their names must be apart."""
+    return _rendered(
+        "runs.html",
+        documents=documents,
+        sides=_runs.side_by_side(documents),
+        tradeoffs=_device_charts.tradeoff_charts(documents),
+    )
+
+
+def _rendered(template: str, **values: object) -> str:
+    # Our own files, never a user's.
+    style, script = (Markup(_HERE.joinpath(name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))  # noqa: S704
+    page: str = (
+        _environment()
+        .get_template(template)
+        .render(
+            marks=summary.MARKS,
+            timed=summary.TIMED,
+            untimed=_UNTIMED,
+            most_in_line=MOST_IN_LINE,
+            style=style,
+            script=script,
+            script_hash=_csp_hash(script),
+            **values,
+        )
     )
     return page
 

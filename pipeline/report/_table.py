@@ -11,7 +11,7 @@ from rich.text import Text
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
 from pipeline.report._json import JsonObject
-from pipeline.report._model import Report
+from pipeline.report._runs import RunRow, side_by_side
 
 MOST_LAYERS = 24
 """A deep model's layer table would push the result off the screen; the rest of it is in the files."""
@@ -31,14 +31,13 @@ _STYLES = {
 _INDENT = (0, 0, 0, 2)
 
 
-def render_table(report: Report, console: Console) -> None:
+def render_table(document: JsonObject, console: Console) -> None:
     """Print the summary of a run.
 
     Args:
-        report: the run.
+        document: what `Report.to_json` gives.
         console: where to; it decides on width and colour.
     """
-    document = report.to_json()
     _title(document, console)
     section(console, "", _headlines(document))
     section(console, "Steps", _steps(document))
@@ -46,6 +45,32 @@ def render_table(report: Report, console: Console) -> None:
     section(console, "Layers", _layers(document))
     _more_layers(document, console)
     _measurements(document, console)
+
+
+def render_runs(documents: list[JsonObject], console: Console) -> None:
+    """Print several runs side by side: their headlines, then every device of each.
+
+    Args:
+        documents: the reports; their names are apart.
+        console: where to.
+    """
+    sides = side_by_side(documents)
+    runs = grid("…run", "<", *(f">{heading.lower()}" for heading in sides.headings))
+    for run in sides.runs:
+        runs.add_row(*_run_cells(run))
+    section(console, "Runs", runs)
+    for sentence in sides.caution:
+        console.print(Padding(Text(sentence, "yellow"), _INDENT, expand=False))
+    devices = grid("…run", "…device", "<", ">float32", ">int8", "<", ">peak memory")
+    for row in sides.devices:
+        cells = (row.run, row.setup.target, row.setup.provenance, row.before, row.after, row.change, row.memory)
+        devices.add_row(*map(Text, cells))
+    section(console, "Devices", devices)
+
+
+def _run_cells(run: RunRow) -> list[Text]:
+    outcome = Text(summary.MARKS[run.verdict.status], _STYLES[run.verdict.status])
+    return [Text(run.name), outcome, *(Text(line.after, _STYLES[line.tone]) for line in run.headlines)]
 
 
 def _title(document: JsonObject, console: Console) -> None:

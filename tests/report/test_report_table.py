@@ -18,7 +18,7 @@ from pipeline.report import Report, render_table
 
 def drawn(report: Report, width: int = 80, **options: Any) -> str:
     stream = io.StringIO()
-    render_table(report, Console(file=stream, width=width, **options))
+    render_table(report.to_json(), Console(file=stream, width=width, **options))
     # Cells are filled up with blanks that nobody sees.
     return "".join(line.rstrip() + "\n" for line in stream.getvalue().splitlines())
 

@@ -1,0 +1,63 @@
+"""The devices side by side: a row a setup, so that where a figure comes from always stands beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.report import _format as fmt
+from pipeline.report import _summary as summary
+from pipeline.report._json import JsonObject
+from pipeline.report._summary import Setup
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    """A setup in words.
+
+    Attributes:
+        run: the run that measured there.
+        setup: the setup.
+        before, after: median latency of float32 and of int8.
+        change: how they compare; nothing where the latency means nothing.
+        interval, p90, load, memory: of int8.
+        after_us: what `after` is sorted by.
+        unstable: why the figures do not hold still, or nothing.
+    """
+
+    run: str
+    setup: Setup
+    before: str
+    after: str
+    change: str
+    interval: str
+    p90: str
+    load: str
+    memory: str
+    before_us: float | None
+    after_us: float | None
+    unstable: str
+
+
+def device_rows(document: JsonObject) -> list[DeviceRow]:
+    """A row for each setup of a report, what means most first."""
+    setups = sorted(summary.setups(document), key=lambda setup: not setup.timed)
+    return [_row(fmt.printable(document["recipe"]), setup) for setup in setups]
+
+
+def _row(run: str, setup: Setup) -> DeviceRow:
+    before_us, after_us = setup.median_us("float32"), setup.median_us("int8")
+    int8 = setup.of("int8") or {}
+    return DeviceRow(
+        run=run,
+        setup=setup,
+        before=fmt.latency(before_us),
+        after=fmt.latency(after_us),
+        change=fmt.factor(before_us, after_us, "faster", "slower") if setup.timed else "",
+        interval=fmt.interval(int8.get("median_ci_us")),
+        p90=fmt.latency(int8.get("p90_us")),
+        load=fmt.latency(int8.get("load_us")),
+        memory=fmt.size(int8.get("peak_rss_bytes")),
+        before_us=before_us,
+        after_us=after_us,
+        unstable=next((fmt.printable(row["unstable"]) for row in setup.rows if row.get("unstable")), ""),
+    )
