@@ -62,6 +62,7 @@ def device(answer: Json) -> DeviceInfo:
         memory_bytes=count(facts, "memory_bytes"),
         os=text(facts, "os"),
         python=text(facts, "python"),
+        emulator=text(facts, "emulator") if "emulator" in facts else "",
     )
 
 
@@ -174,7 +175,7 @@ def _explain_error(error: Json, subject: str) -> NoReturn:
 
 
 def _explain_exit(completed: Completed, subject: str) -> NoReturn:
-    code, last = completed.returncode, _last_words(completed.stderr)
+    code, last = completed.returncode, last_words(completed.stderr)
     if code in (NOT_EXECUTABLE, NOT_FOUND):
         raise ToolMissing(f"Python could not be started on the device.{last}", mend="install Python 3.7 or later there")
     number = -code if code < 0 else code - SIGNALLED
@@ -199,7 +200,8 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _last_words(stderr: bytes) -> str:
+def last_words(stderr: bytes) -> str:
+    """What a program last complained of, as the end of a message; "" if nothing."""
     lines = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
     said = " | ".join(printable(line, 300) for line in lines[-MOST_STDERR_LINES:])
     return f" It last said: {said}" if said else ""

@@ -27,6 +27,7 @@ from edge_targets._noise import Noise, TensorPair
 from edge_targets._parity import compare
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from edge_targets._benchmark_profile import OperatorTime
@@ -37,6 +38,7 @@ Provenance = Literal["device", "host", "emulated", "simulated"]
 # From what means most to what means least.
 PROVENANCES: tuple[Provenance, ...] = ("device", "host", "emulated", "simulated")
 Runtime = Literal["auto", "ai_edge_litert", "tflite_runtime", "tensorflow"]
+Kernels = Literal["auto", "xnnpack", "builtin", "reference"]
 
 
 class TargetError(Exception):
@@ -148,6 +150,7 @@ class DeviceInfo:
         memory_bytes: physical memory.
         os: the system and its version.
         python: version of the Python that ran the interpreter.
+        emulator: the program that stands in for the processor, `qemu-aarch64-static`, or "" where none was found.
         governor: what sets the processor's clock, `performance`; "" where the system does not tell.
         temperature_c: of the warmest zone, in degrees Celsius, or None.
         power: what may slow it: battery, throttling; "" where the system does not tell.
@@ -159,6 +162,7 @@ class DeviceInfo:
     memory_bytes: int
     os: str
     python: str
+    emulator: str = ""
     governor: str = ""
     temperature_c: float | None = None
     power: str = ""
@@ -216,8 +220,9 @@ class Measurement:
         model: name that the model was given in the run.
         provenance: what stands behind the figure: real hardware, this machine, an emulator or a calculation.
         runtime, runtime_version: the interpreter.
-        kernels: `xnnpack` where its delegate took part of the graph, `builtin` where the interpreter's own ran it
-            all, `unknown` where the interpreter does not tell.
+        kernels: `xnnpack` where its delegate runs all of the graph, `xnnpack+builtin` where it runs part of it,
+            `builtin` where the interpreter's own run it all, `reference` where those are its plain ones, `unknown`
+            where the interpreter does not tell.
         threads: threads of the interpreter.
         delegate: the delegate that was asked for, or None.
         warmup_runs, runs: how many runs were not counted, and how many were.
@@ -437,7 +442,9 @@ class Target(ABC):
             from edge_targets._golden import output_step
 
             found = self._outputs(model, golden.inputs, runtime)
-            return compare(found, golden.outputs, output_step(model, found.values))
+            parity = compare(found, golden.outputs, output_step(model, found.values))
+            layer = "" if parity.ok else self._first_layer(model, golden, found, runtime)
+            return replace(parity, first_layer=layer)
 
     def noise(
         self,
@@ -502,6 +509,13 @@ class Target(ABC):
         """The hook of `check`: run the model over inputs (n, ...), and tell which kernels ran."""
         self._refuse("evaluate")
 
+    def _tensors(self, model: Path, example: NDArray[Any], runtime: Runtime) -> NDArray[np.uint8]:
+        """Run a model of many outputs over one example (1, ...): the bytes of them all, one after another, (bytes,).
+
+        With it a failed `check` names the first layer that differs; a target may leave it out.
+        """
+        raise Unsupported(f"The target '{self.name}' gives a model's first output only.")
+
     def _noise(
         self,
         models: tuple[Path, Path],
@@ -511,6 +525,15 @@ class Target(ABC):
     ) -> list[Noise]:
         """The hook of `noise`; a target that evaluates may leave it out."""
         raise Unsupported(f"The target '{self.name}' does not show what is inside a model.", expected="the target host")
+
+    def _first_layer(self, model: Path, golden: Golden, found: Outputs, runtime: Runtime) -> str:
+        """The first layer whose output differs here; "" where that cannot be found out, which is no reason to fail."""
+        from edge_targets._first_layer import first_layer
+
+        try:
+            return first_layer(model, golden, found, lambda opened, example: self._tensors(opened, example, runtime))
+        except TargetError:
+            return ""
 
     def _require(self, verb: Literal["benchmark", "evaluate", "deploy"]) -> None:
         if not getattr(self.capabilities, verb):

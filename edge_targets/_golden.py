@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 INPUTS = "golden-inputs.npy"
-# Kernels, interpreter, its version.
-_OUTPUTS = re.compile(r"golden-outputs-([a-z]{1,20})-([a-z_]{1,40})-([A-Za-z0-9.+_]{1,60})\.npy")
+# Kernels, interpreter, its version, processor architecture.
+_OUTPUTS = re.compile(r"golden-outputs-([a-z+]{1,20})-([a-z_]{1,40})-([A-Za-z0-9.+_]{1,60})-([A-Za-z0-9_]{1,20})\.npy")
 # What travels with a model is a few examples, not a data set.
 MOST_BYTES = 256 * 2**20
 
@@ -36,11 +36,11 @@ class Golden:
     outputs: tuple[Outputs, ...]
 
     def save(self, folder: Path) -> None:
-        """Write `golden-inputs.npy` and `golden-outputs-KERNELS-RUNTIME-VERSION.npy` into a folder."""
+        """Write `golden-inputs.npy` and `golden-outputs-KERNELS-RUNTIME-VERSION-MACHINE.npy` into a folder."""
         np.save(folder / INPUTS, self.inputs, allow_pickle=False)
         for each in self.outputs:
-            name = f"golden-outputs-{each.kernels}-{each.runtime}-{each.runtime_version}.npy"
-            np.save(folder / name, each.values, allow_pickle=False)
+            facts = (each.kernels, each.runtime, each.runtime_version, each.machine)
+            np.save(folder / f"golden-outputs-{'-'.join(facts)}.npy", each.values, allow_pickle=False)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -51,11 +51,11 @@ class Golden:
         """
         inputs = _array(folder / INPUTS)
         found = [(_OUTPUTS.fullmatch(path.name), path) for path in sorted(folder.iterdir())]
-        outputs = tuple(Outputs(match[1], match[2], match[3], _array(path)) for match, path in found if match)
+        outputs = tuple(Outputs(match[1], match[2], match[3], match[4], _array(path)) for match, path in found if match)
         if not outputs or any(len(each.values) != len(inputs) for each in outputs):
             raise TargetError(
                 f"The golden vectors in {folder} are not whole.",
-                expected=f"{INPUTS}, and as many outputs in files golden-outputs-KERNELS-RUNTIME-VERSION.npy",
+                expected=f"{INPUTS}, and as many outputs in files golden-outputs-KERNELS-….npy",
                 mend="make the bundle again",
             )
         return cls(inputs, outputs)

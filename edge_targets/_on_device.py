@@ -7,8 +7,8 @@ else; the other side of the conversation is `_runner.py`.
     python _on_device.py < request.json > answer.json
     python _on_device.py request.json > answer.json
 
-    request  {"protocol": 1, "job": "probe" | "load" | "benchmark" | "evaluate" | "noise", ...the job's own keys}
-    answer   {"protocol": 1, "job": ..., "device": {...}, ...the job's own keys}
+    request  {"protocol": 1, "job": "probe" | "load" | "benchmark" | "evaluate" | "tensors" | "noise", ...its own keys}
+    answer   {"protocol": 1, "job": ..., "device": {...}, ...its own keys}
          or  {"protocol": 1, "error": {"kind": "tool" | "model" | "input" | "device" | "request", "what": "..."}}
 """
 
@@ -41,6 +41,9 @@ RUNTIMES = {
     "tensorflow": "tensorflow.lite.python.interpreter",
 }
 
+# Which kernels run, as an op resolver of the interpreter. "auto" and "xnnpack" both leave the default delegates in.
+RESOLVERS = {"builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
+
 # numpy's linear algebra is not used here: without its threads, start is faster and the memory figures are the model's.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -66,10 +69,10 @@ def probe(request: Json) -> Json:
 def load(request: Json) -> Json:
     """Load one model and run it once. In a fresh process, this is a cold start.
 
-    Request: "model", "runtime", "num_threads".
+    Request: "model", "runtime", "kernels", "num_threads".
     Answer: "kernels", "load_ns", "first_ns", "gained_bytes" (or null).
     """
-    runtime = Runtime(request["runtime"])
+    runtime = Runtime(request)
     before_bytes = memory_before()
     start = time.perf_counter_ns()
     interpreter = runtime.load(request["model"], request["num_threads"])
@@ -81,16 +84,17 @@ def load(request: Json) -> Json:
         first_ns = time.perf_counter_ns() - start
     gained_bytes = memory_gained(before_bytes)
     facts = {"load_ns": load_ns, "first_ns": first_ns, "gained_bytes": gained_bytes}
-    return dict(runtime.facts(), kernels=kernels_of(interpreter), **facts)
+    return dict(runtime.facts(), kernels=runtime.kernels_of(interpreter), **facts)
 
 
 def benchmark(request: Json) -> Json:
     """Time several models turn by turn.
 
-    Request: "models", "runtime", "num_threads", "warmup_runs", "num_runs", "most_runs", "min_secs", "max_secs".
+    Request: "models", "runtime", "kernels", "num_threads", "warmup_runs", "num_runs", "most_runs", "min_secs",
+    "max_secs".
     Answer: "warmup_runs", and "models": "kernels" and "latencies_ns" of each, in the request's order.
     """
-    runtime = Runtime(request["runtime"])
+    runtime = Runtime(request)
     interpreters = [runtime.load(path, request["num_threads"]) for path in request["models"]]
     turns = fair_turns(len(interpreters))
     most_s = request["max_secs"] * len(interpreters)
@@ -100,7 +104,7 @@ def benchmark(request: Json) -> Json:
         warmed = rounds(invokes, turns, least=0, most=request["warmup_runs"], least_s=most_s, most_s=most_s)
         timed = rounds(invokes, turns, request["num_runs"], request["most_runs"], least_s, most_s)
     models = [
-        {"kernels": kernels_of(interpreter), "latencies_ns": timed[place]}
+        {"kernels": runtime.kernels_of(interpreter), "latencies_ns": timed[place]}
         for place, interpreter in enumerate(interpreters)
     ]
     return dict(runtime.facts(), warmup_runs=len(warmed[0]), models=models)
@@ -109,19 +113,41 @@ def benchmark(request: Json) -> Json:
 def evaluate(request: Json) -> Json:
     """Run a model over examples, one at a time.
 
-    Request: "model", "runtime", "num_threads", "inputs" (a .npy, (n, ...)), "outputs" (where to write (n, ...)).
+    Request: "model", "runtime", "kernels", "num_threads", "inputs" (a .npy, (n, ...)), "outputs" (where to write
+    (n, ...)).
     Answer: "kernels", "examples".
     """
     import numpy as np
 
-    runtime = Runtime(request["runtime"])
+    runtime = Runtime(request)
     interpreter = runtime.load(request["model"], request["num_threads"])
     examples = np.load(request["inputs"], mmap_mode="r", allow_pickle=False)
     with model_trouble(request["model"]), Path(request["outputs"]).open("wb") as outputs:
         take_one(interpreter, examples)
         write_header(outputs, output_of_one(interpreter), len(examples))
         run_each(interpreter, examples, outputs)
-    return dict(runtime.facts(), kernels=kernels_of(interpreter), examples=len(examples))
+    return dict(runtime.facts(), kernels=runtime.kernels_of(interpreter), examples=len(examples))
+
+
+def tensors(request: Json) -> Json:
+    """Run a model over one example, and give all of its outputs.
+
+    Request: as for "evaluate"; "inputs" is (1, ...), and what is written is the bytes of all outputs in the model's
+    order, (bytes,) uint8.
+    Answer: "kernels".
+    """
+    import numpy as np
+
+    runtime = Runtime(request)
+    interpreter = runtime.load(request["model"], request["num_threads"])
+    example = np.load(request["inputs"], allow_pickle=False)
+    with model_trouble(request["model"]):
+        take_one(interpreter, example)
+        run_one(interpreter, example)
+        values = [interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()]
+    stored = b"".join(value.tobytes() for value in values)
+    np.save(request["outputs"], np.frombuffer(stored, np.uint8), allow_pickle=False)
+    return dict(runtime.facts(), kernels=runtime.kernels_of(interpreter))
 
 
 def noise(request: Json) -> Json:
@@ -134,7 +160,7 @@ def noise(request: Json) -> Json:
     """
     import numpy as np
 
-    runtime = Runtime(request["runtime"])
+    runtime = Runtime(request)
     interpreters = [runtime.load(path, request["num_threads"], inside=True) for path in request["models"]]
     examples = [np.load(path, mmap_mode="r", allow_pickle=False) for path in request["inputs"]]
     sums = np.zeros((len(request["pairs"]), 2))
@@ -149,16 +175,17 @@ def noise(request: Json) -> Json:
     return dict(runtime.facts(), examples=len(examples[0]), pairs=pairs)
 
 
-JOBS = {"probe": probe, "load": load, "benchmark": benchmark, "evaluate": evaluate, "noise": noise}
+JOBS = {"probe": probe, "load": load, "benchmark": benchmark, "evaluate": evaluate, "tensors": tensors, "noise": noise}
 
 
 # ---- interpreters ----
 
 
 class Runtime:
-    """An interpreter's package, found by name or as the first that can be imported."""
+    """An interpreter's package, found by name or as the first that can be imported, and the kernels to run in it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, request: Json) -> None:
+        name, self.asked = request["runtime"], request.get("kernels", "auto")
         failures = []
         for candidate in list(RUNTIMES) if name == "auto" else [name]:
             try:
@@ -178,14 +205,35 @@ class Runtime:
     def load(self, path: str, num_threads: int, inside: bool = False) -> Any:
         """A model, ready to run; with `inside`, its tensors within can be read after it ran."""
         # Delegates keep what is within to themselves, and without them memory is used again for later tensors.
-        plain = self.module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        options = {"experimental_op_resolver_type": plain, "experimental_preserve_all_tensors": True}
+        resolver = RESOLVERS.get("builtin" if inside else self.asked, "AUTO")
         with model_trouble(path):
             interpreter = self.module.Interpreter(
-                model_path=path, num_threads=num_threads, **(options if inside else {})
+                model_path=path,
+                num_threads=num_threads,
+                experimental_op_resolver_type=getattr(self.module.OpResolverType, resolver),
+                experimental_preserve_all_tensors=inside,
             )
             interpreter.allocate_tensors()
+        if self.asked == "xnnpack" and not self.kernels_of(interpreter).startswith("xnnpack"):
+            raise Trouble("tool", f"XNNPACK was asked for, and {self.name} {self.version} does not use it here.")
         return interpreter
+
+    def kernels_of(self, interpreter: Any) -> str:
+        """Which kernels run the graph: "reference", "builtin", "xnnpack" (all of it), "xnnpack+builtin" or "unknown".
+
+        Half of a latency depends on it, and the default delegate, which is XNNPACK on processors, falls back without
+        a word.
+        """
+        if self.asked == "reference":
+            return "reference"
+        try:
+            operators = interpreter._get_ops_details()
+        except (AttributeError, ValueError, RuntimeError, TypeError):
+            return "unknown"
+        delegated = [operator for operator in operators if operator["op_name"] == "DELEGATE"]
+        if not delegated:
+            return "builtin"
+        return "xnnpack" if takes_all(delegated, interpreter) else "xnnpack+builtin"
 
 
 @contextlib.contextmanager
@@ -197,16 +245,19 @@ def model_trouble(path: str) -> Iterator[None]:
         raise Trouble("model", f"{Path(path).name}: {error}") from error
 
 
-def kernels_of(interpreter: Any) -> str:
-    """Whether a default delegate, which is XNNPACK on processors, took part of the graph.
+def takes_all(delegated: Sequence[Json], interpreter: Any) -> bool:
+    """Whether one delegated piece reaches from the model's inputs to its outputs, and nothing else feeds it."""
+    computed = {int(index) for piece in delegated for index in piece["outputs"]}
+    inputs = {tensor["index"] for tensor in interpreter.get_input_details()}
+    outputs = {tensor["index"] for tensor in interpreter.get_output_details()}
+    return len(delegated) == 1 and outputs <= computed | inputs and fed_by(delegated[0], interpreter) <= inputs
 
-    Half of a latency depends on it, and it falls back without a word.
-    """
-    try:
-        operators = interpreter._get_ops_details()
-    except (AttributeError, ValueError, RuntimeError, TypeError):
-        return "unknown"
-    return "xnnpack" if any(operator["op_name"] == "DELEGATE" for operator in operators) else "builtin"
+
+def fed_by(piece: Json, interpreter: Any) -> set[int]:
+    """The tensors that are computed elsewhere and go into a delegated piece: those without stored content."""
+    made = {int(index) for operator in interpreter._get_ops_details() for index in operator["outputs"]}
+    made |= {tensor["index"] for tensor in interpreter.get_input_details()}
+    return made & {int(index) for index in piece["inputs"]}
 
 
 def ready_to_run(interpreter: Any) -> Callable[[], Any]:
@@ -419,7 +470,17 @@ def device() -> Json:
         "memory_bytes": memory_bytes(),
         "os": system(),
         "python": platform.python_version(),
+        "emulator": emulator(),
     }
+
+
+def emulator() -> str:
+    """The program that stands in for this processor, or "". QEMU disguises itself in /proc/self, and only there."""
+    try:
+        program = Path(os.readlink("/proc/thread-self/exe")).name  # noqa: PTH115 - Path.readlink is not in Python 3.7
+    except OSError:
+        return ""
+    return program if program.startswith("qemu-") else ""
 
 
 def cpu_model() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +20,17 @@ class Outputs:
     """What a device gave for some inputs.
 
     Attributes:
-        kernels: `xnnpack`, `builtin` (the interpreter's own, optimized), `reference` (its plain ones) or `tflm`;
-            `unknown` where the device does not tell.
+        kernels: `xnnpack`, `xnnpack+builtin`, `builtin` (the interpreter's own, optimized), `reference` (its plain
+            ones) or `tflm`; `unknown` where the device does not tell.
         runtime, runtime_version: the interpreter.
+        machine: the processor's architecture, `aarch64`.
         values: the model's first output for each example, raw, (n, ...).
     """
 
     kernels: str
     runtime: str
     runtime_version: str
+    machine: str
     values: NDArray[Any]
 
 
@@ -72,7 +75,9 @@ class Deployment:
         path: where it lies there.
         sha256: of the model that is in use now.
         previous_sha256: of the one that a rollback brings back, or None.
-        self_test: how its outputs there stood to the golden ones, before it was switched to.
+        self_test: how its outputs there stood to the golden ones, before it was switched to; None where none was run:
+            by a rollback, on a device that cannot, and where nothing had to change.
+        changed: False where it was in use already, and nothing was done.
     """
 
     target: str
@@ -80,7 +85,8 @@ class Deployment:
     path: str
     sha256: str
     previous_sha256: str | None
-    self_test: Parity
+    self_test: Parity | None = None
+    changed: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As reports hold it."""
@@ -96,19 +102,30 @@ def compare(found: Outputs, golden: Sequence[Outputs], step: float) -> Parity:
         step: one step of the output's grid: 1 for integers. For floats it is positive, and equality is not asked of
             them: the same kernels add up in another order on another processor.
     """
+    closest = nearest(found, golden)
+    return _held_against(closest, found, step, strict=_same_kernels(found, closest))
+
+
+def nearest(found: Outputs, golden: Sequence[Outputs]) -> Outputs:
+    """The golden outputs of the same kernels; where there are none, those that differ least."""
     alike = [each for each in golden if _same_kernels(found, each)]
-    verdicts = [_held_against(each, found, step, strict=bool(alike)) for each in alike or golden]
-    return min(verdicts, key=lambda verdict: (not verdict.ok, verdict.max_steps is None, verdict.max_steps or 0))
+    return min(alike or golden, key=lambda each: _distance(found.values, each.values))
 
 
 def _same_kernels(found: Outputs, golden: Outputs) -> bool:
-    """Of one name and one version: another version may round in another way.
+    """Of one name and one version of the interpreter: others may round in another way.
 
-    Optimized kernels are held against the reference implementation, too: they are written to equal it.
+    The interpreter's optimized kernels are written anew for each architecture, and round apart there by up to three
+    steps. XNNPACK's and the reference implementation's give the same on all.
     """
-    family = {found.kernels, "reference"} if found.kernels == "builtin" else {found.kernels}
-    runtimes = [(each.runtime, each.runtime_version) for each in (found, golden)]
-    return golden.kernels in family and runtimes[0] == runtimes[1]
+    names = ("kernels", "runtime", "runtime_version", *(("machine",) if "builtin" in found.kernels else ()))
+    return all(getattr(found, name) == getattr(golden, name) for name in names)
+
+
+def _distance(found: NDArray[Any], wanted: NDArray[Any]) -> float:
+    """The largest difference; infinite where they cannot be compared."""
+    steps = _largest_difference(found, wanted, 1.0) if found.shape == wanted.shape else None
+    return math.inf if steps is None else steps
 
 
 def _held_against(golden: Outputs, found: Outputs, step: float, *, strict: bool) -> Parity:
@@ -166,7 +183,7 @@ def _agree_on_top(found: NDArray[Any], wanted: NDArray[Any], step: float) -> NDA
     """For each example, whether the device's largest output is the reference's, or in a near tie with it, (n,)."""
     import numpy as np
 
-    rows, wanted_rows = (each.reshape(len(each), -1).astype(np.float64) for each in (found, wanted))
+    rows, wanted_rows = (np.nan_to_num(each.reshape(len(each), -1).astype(np.float64)) for each in (found, wanted))
     at_top = np.take_along_axis(wanted_rows, rows.argmax(axis=1)[:, None], axis=1)[:, 0]
     # A tie that is nearer than the kernels round apart is decided by chance.
     near: NDArray[Any] = wanted_rows.max(axis=1) - at_top <= TOLERANCE_STEPS * step

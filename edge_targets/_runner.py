@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_targets import _answer, _on_device, _statistics
-from edge_targets._base import BenchmarkPlan, DeviceInfo, Measurement, Provenance, Runtime, WrongInput
+from edge_targets._base import (
+    BenchmarkPlan,
+    DeviceInfo,
+    Kernels,
+    Measurement,
+    Provenance,
+    Runtime,
+    Target,
+    WrongInput,
+    weaker,
+)
 from edge_targets._noise import Noise, TensorPair
 from edge_targets._parity import Outputs
 
@@ -49,10 +61,17 @@ class Runner:
     Args:
         transport: the way to the device, entered.
         python: how a Python is started there; the runner's path and nothing else follows.
+        kernels: which kernels of the interpreter run; "auto" leaves it to the interpreter.
+        runtime: which interpreter runs where a job leaves it open ("auto").
     """
 
-    def __init__(self, transport: Transport, python: Sequence[str]) -> None:
+    def __init__(
+        self, transport: Transport, python: Sequence[str], kernels: Kernels = "auto", runtime: Runtime = "auto"
+    ) -> None:
         self._transport = transport
+        self._kernels = kernels
+        self._runtime = runtime
+        self._python = tuple(python)
         self._argv = (*python, transport.push(Path(_on_device.__file__), RUNNER))
 
     def probe(self) -> DeviceInfo:
@@ -76,15 +95,16 @@ class Runner:
             timeout_s=START_TIMEOUT_S + 3 * plan.max_secs * len(models),
         )
         parts = _answer.groups(answer, "models", exactly=len(models))
+        device = _answer.device(answer)
         common = {
             "target": target,
-            "provenance": provenance,
+            "provenance": weaker(provenance, "emulated") if device.emulator else provenance,
             "runtime": _answer.text(answer, "runtime"),
             "runtime_version": _answer.text(answer, "runtime_version"),
             "threads": plan.num_threads,
             "delegate": None,
             "warmup_runs": _answer.count(answer, "warmup_runs"),
-            "device": _answer.device(answer),
+            "device": device,
         }
         return {
             name: _measurement(name, part, start, common, plan)
@@ -101,13 +121,42 @@ class Runner:
                 raise WrongInput("There are no examples to evaluate.", expected="at least one batch of at least one")
             return np.concatenate(outputs, dtype=outputs[0].dtype)
 
-    def outputs(self, model: Path, inputs: NDArray[Any], runtime: Runtime) -> Outputs:
-        """The first output for each of a few inputs (n, ...), and which kernels ran."""
-        path = self._transport.push(model, "model.tflite")
+    def outputs(self, model: Path | str, inputs: NDArray[Any], runtime: Runtime) -> Outputs:
+        """The first output for each of a few inputs (n, ...), and which kernels ran.
+
+        Args:
+            model: a file of ours; or the path of one on the device, as text.
+        """
+        path = model if isinstance(model, str) else self._transport.push(model, "model.tflite")
         with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
             answer, values = self._evaluate_chunk(path, inputs, Path(folder), 0, runtime)
             kernels, name, version = (_answer.text(answer, key) for key in ("kernels", "runtime", "runtime_version"))
-            return Outputs(kernels, name, version, np.array(values))
+            return Outputs(kernels, name, version, _answer.device(answer).machine, np.array(values))
+
+    def tensors(self, model: Path, example: NDArray[Any], runtime: Runtime) -> NDArray[np.uint8]:
+        """The bytes of all outputs for one example (1, ...), one after another, (bytes,)."""
+        request = self._request(self._transport.push(model, "model.tflite"), example, runtime)
+        self._ask("tensors", request, subject="the model", timeout_s=EVALUATE_TIMEOUT_S)
+        with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
+            self._transport.pull("outputs.npy", Path(folder, "outputs.npy"))
+            return np.array(_outputs(Path(folder, "outputs.npy")), np.uint8)
+
+    def unpack(self, parcel: str, name: str) -> None:
+        """Unpack a parcel of the work folder (`pipeline/ota.py`) into another file of it."""
+        script = self._transport.push(Path(_unpack.__file__), "unpack.py")
+        argv = (*self._python, script, self._transport.path(parcel), self._transport.path(name))
+        done = self._transport.run(argv, timeout_s=UNPACK_TIMEOUT_S)
+        if done.returncode:
+            raise DeviceError(f"{parcel} could not be unpacked on the device.{_answer.last_words(done.stderr)}")
+
+    def installer(self, label: str, root: str) -> Installer:
+        """What keeps models on the device.
+
+        Args:
+            label: what the user calls the device.
+            root: the folder for all models there.
+        """
+        return Installer(self._transport, label, root, self)
 
     def noise(
         self,
@@ -140,21 +189,26 @@ class Runner:
     def _evaluate_chunk(
         self, model: str, chunk: NDArray[Any], folder: Path, place: int, runtime: Runtime
     ) -> tuple[_answer.Json, NDArray[Any]]:
-        inputs = folder / "inputs.npy"
-        np.save(inputs, chunk, allow_pickle=False)
-        request = {
-            "model": model,
-            "runtime": runtime,
-            "num_threads": 1,
-            "inputs": self._transport.push(inputs, "inputs.npy"),
-            "outputs": self._transport.path("outputs.npy"),
-        }
+        request = self._request(model, chunk, runtime)
         answer = self._ask("evaluate", request, subject="the model", timeout_s=EVALUATE_TIMEOUT_S)
         if _answer.count(answer, "examples") != len(chunk):
             raise _answer.strange(f"it ran another number of examples than {len(chunk)}")
         local = folder / f"outputs-{place}.npy"
         self._transport.pull("outputs.npy", local)
-        return answer, _outputs(local, len(chunk))
+        outputs = _outputs(local)
+        if len(outputs) != len(chunk):
+            raise _answer.strange(f"its outputs are not those of {len(chunk)} examples")
+        return answer, outputs
+
+    def _request(self, model: str, inputs: NDArray[Any], runtime: Runtime) -> dict[str, Any]:
+        """What every job needs that runs a model over inputs."""
+        return {
+            "model": model,
+            "runtime": runtime,
+            "num_threads": 1,
+            "inputs": self._push_array(inputs, "inputs.npy"),
+            "outputs": self._transport.path("outputs.npy"),
+        }
 
     def _cold(self, path: str, name: str, plan: BenchmarkPlan) -> _Cold:
         request = {"model": path, "runtime": plan.runtime, "num_threads": plan.num_threads}
@@ -169,9 +223,68 @@ class Runner:
     def _ask(
         self, job: str, request: dict[str, Any], *, subject: str = "", timeout_s: float = START_TIMEOUT_S
     ) -> _answer.Json:
-        envelope = {"protocol": _on_device.PROTOCOL, "job": job, **request}
+        envelope = {"protocol": _on_device.PROTOCOL, "job": job, "kernels": self._kernels, **request}
+        if request.get("runtime") == "auto":
+            envelope["runtime"] = self._runtime
         completed = self._transport.run(self._argv, stdin=json.dumps(envelope).encode(), timeout_s=timeout_s)
         return _answer.read(completed, job, subject)
+
+
+class RunnerTarget(Target):
+    """A target whose device has a Python: the runner does all the work, and the target says how it is reached.
+
+    Class attributes:
+        models_root: the folder on the device for deployed models.
+    """
+
+    models_root: ClassVar[str] = "~/.local/share/edgesmith/models"
+
+    @abstractmethod
+    def _runner(self) -> AbstractContextManager[Runner]:
+        """The runner, for as long as the device is connected."""
+
+    def _info(self) -> DeviceInfo:
+        with self._runner() as runner:
+            return runner.probe()
+
+    def _benchmark(self, models: Mapping[str, Path], plan: BenchmarkPlan) -> dict[str, Measurement]:
+        with self._runner() as runner:
+            return runner.benchmark(models, plan, target=self.label, provenance=self.provenance)
+
+    def _evaluate(self, model: Path, batches: Iterable[NDArray[Any]], runtime: Runtime) -> NDArray[Any]:
+        with self._runner() as runner:
+            return runner.evaluate(model, batches, runtime)
+
+    def _outputs(self, model: Path, inputs: NDArray[Any], runtime: Runtime) -> Outputs:
+        with self._runner() as runner:
+            return runner.outputs(model, inputs, runtime)
+
+    def _deploy(self, bundle: Path) -> Deployment:
+        whole = Bundle.read(bundle)
+        with self._runner() as runner:
+            return runner.installer(self.label, self.models_root).deploy(whole)
+
+    def _rollback(self, name: str) -> Deployment:
+        with self._runner() as runner:
+            return runner.installer(self.label, self.models_root).rollback(name)
+
+    def _deployed(self, name: str) -> Deployment | None:
+        with self._runner() as runner:
+            return runner.installer(self.label, self.models_root).deployed(name)
+
+    def _tensors(self, model: Path, example: NDArray[Any], runtime: Runtime) -> NDArray[np.uint8]:
+        with self._runner() as runner:
+            return runner.tensors(model, example, runtime)
+
+    def _noise(
+        self,
+        models: tuple[Path, Path],
+        inputs: tuple[NDArray[Any], NDArray[Any]],
+        pairs: Sequence[TensorPair],
+        runtime: Runtime,
+    ) -> list[Noise]:
+        with self._runner() as runner:
+            return runner.noise(models, inputs, pairs, runtime)
 
 
 def _measurement(
@@ -230,14 +343,14 @@ def _must_match(batch: NDArray[Any], first: NDArray[Any]) -> None:
         )
 
 
-def _outputs(path: Path, examples: int) -> NDArray[Any]:
-    """The pulled outputs, mapped: (examples, ...)."""
+def _outputs(path: Path) -> NDArray[Any]:
+    """The pulled outputs, mapped: (n, ...)."""
     npy: Any = np.lib.format
     try:
         outputs: NDArray[Any] = npy.open_memmap(path, mode="r")
     # The header is Python source to numpy, whose parser ends in a dozen kinds of errors.
     except Exception as error:
         raise _answer.strange("its outputs are not a .npy file") from error
-    if outputs.ndim == 0 or len(outputs) != examples or outputs.dtype.kind not in "biufc":
-        raise _answer.strange(f"its outputs are not numbers of {examples} examples")
+    if outputs.ndim == 0 or outputs.dtype.kind not in "biufc":
+        raise _answer.strange("its outputs are not a list of numbers")
     return outputs

@@ -1,64 +1,61 @@
-"""This machine, through the same runner and transport as any device, in child processes of its own."""
+"""host: this machine, through the same runner and transport as any device, in child processes of its own."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from edge_targets._base import BenchmarkPlan, Capabilities, DeviceInfo, Measurement, Runtime, Target
-from edge_targets._noise import Noise, TensorPair
-from edge_targets._parity import Outputs
-from edge_targets._runner import Runner
+from edge_targets._address import key_values
+from edge_targets._base import BenchmarkPlan, Capabilities, Kernels, Measurement, Runtime
+from edge_targets._runner import Runner, RunnerTarget
 from edge_targets._transport import Local, Transport
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
-
-class HostTarget(Target):
+class HostTarget(RunnerTarget):
     """The machine that we run on.
 
     Args:
         connect: makes the transport; `Recording` stands in for it in tests.
+        runtime: which interpreter, where the benchmark leaves it open.
+        xnnpack: True insists on XNNPACK's kernels, False leaves them out; None takes what the interpreter takes.
+        threads: threads of the interpreter, where they shall not be the benchmark's.
+        reference: run the interpreter's plain kernels, slow and the same on every processor.
     """
 
     provenance = "host"
     capabilities = Capabilities(benchmark=True, evaluate=True)
 
-    def __init__(self, connect: Callable[[], Transport] = Local) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Transport] = Local,
+        *,
+        runtime: Runtime = "auto",
+        xnnpack: bool | None = None,
+        threads: int | None = None,
+        reference: bool = False,
+    ) -> None:
         self._connect = connect
+        self._runtime = runtime
+        self._threads = threads
+        self._kernels: Kernels = "reference" if reference else _KERNELS[xnnpack]
 
-    def _info(self) -> DeviceInfo:
-        with self._runner() as runner:
-            return runner.probe()
+    @classmethod
+    def at(cls, address: str) -> dict[str, Any]:
+        """`host:xnnpack=off,runtime=tflite_runtime` is the settings themselves."""
+        return key_values(address)
 
     def _benchmark(self, models: Mapping[str, Path], plan: BenchmarkPlan) -> dict[str, Measurement]:
-        with self._runner() as runner:
-            return runner.benchmark(models, plan, target=self.name, provenance=self.provenance)
-
-    def _evaluate(self, model: Path, batches: Iterable[NDArray[Any]], runtime: Runtime) -> NDArray[Any]:
-        with self._runner() as runner:
-            return runner.evaluate(model, batches, runtime)
-
-    def _outputs(self, model: Path, inputs: NDArray[Any], runtime: Runtime) -> Outputs:
-        with self._runner() as runner:
-            return runner.outputs(model, inputs, runtime)
-
-    def _noise(
-        self,
-        models: tuple[Path, Path],
-        inputs: tuple[NDArray[Any], NDArray[Any]],
-        pairs: Sequence[TensorPair],
-        runtime: Runtime,
-    ) -> list[Noise]:
-        with self._runner() as runner:
-            return runner.noise(models, inputs, pairs, runtime)
+        return super()._benchmark(models, replace(plan, num_threads=self._threads or plan.num_threads))
 
     @contextmanager
     def _runner(self) -> Iterator[Runner]:
         # -I: neither the user's PYTHONPATH nor the folder we are in may slip another numpy in.
         with self._connect() as transport:
-            yield Runner(transport, python=(sys.executable, "-I"))
+            yield Runner(transport, (sys.executable, "-I"), self._kernels, self._runtime)
+
+
+_KERNELS: dict[bool | None, Kernels] = {None: "auto", True: "xnnpack", False: "builtin"}

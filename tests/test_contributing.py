@@ -57,4 +57,5 @@ def test_the_example_stage_takes_a_draft_further(tmp_path: Path) -> None:
 def test_the_example_target_reaches_its_python(tmp_path: Path) -> None:
     target: Any = example("spare_python", "edge_targets", tmp_path).SparePython(python=sys.executable)
     assert target.name == "spare_python"
+    assert type(target).at("/bin/python") == {"python": "/bin/python"}
     assert target.info().python == ".".join(map(str, sys.version_info[:3]))

@@ -68,7 +68,7 @@ def test_a_request_may_come_in_a_file(tmp_path: Path) -> None:
     request.write_text('{"protocol": 1, "job": "probe"}')
     answer = asked("", str(request))
     assert set(answer) == {"protocol", "job", "device"}
-    assert set(answer["device"]) == {"machine", "cpu_model", "cores", "memory_bytes", "os", "python"}
+    assert set(answer["device"]) == {"machine", "cpu_model", "cores", "memory_bytes", "os", "python", "emulator"}
 
 
 def test_what_interpreters_print_does_not_reach_the_answer(tmp_path: Path) -> None:
