@@ -39,6 +39,10 @@ setup(
         # Holds a report.json that is read to its schema; jsonschema takes seconds for a large one.
         "fastjsonschema>=2.20",
         "tensorboard>=2.18",
+        # Devices over ssh: it reads ~/.ssh/config, known_hosts and the agent as OpenSSH does.
+        "asyncssh>=2.21",
+        # Which wheel fits a device's Python: its own tags and names of files.
+        "packaging>=24",
     ],
     extras_require={
         # tensorflow-datasets imports importlib_resources, and does not ask for it.
