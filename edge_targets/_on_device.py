@@ -8,6 +8,7 @@ else; the other side of the conversation is `_runner.py`.
     python _on_device.py request.json > answer.json
 
     request  {"protocol": 1, "job": "probe" | "load" | "benchmark" | "evaluate" | "tensors" | "noise", ...its own keys}
+             a job that loads models may also have "delegate": a shared library to hand operators to
     answer   {"protocol": 1, "job": ..., "device": {...}, ...its own keys}
          or  {"protocol": 1, "error": {"kind": "tool" | "model" | "input" | "device" | "request", "what": "..."}}
 """
@@ -186,6 +187,7 @@ class Runtime:
 
     def __init__(self, request: Json) -> None:
         name, self.asked = request["runtime"], request.get("kernels", "auto")
+        self.delegate = request.get("delegate")
         failures = []
         for candidate in list(RUNTIMES) if name == "auto" else [name]:
             try:
@@ -206,17 +208,28 @@ class Runtime:
         """A model, ready to run; with `inside`, its tensors within can be read after it ran."""
         # Delegates keep what is within to themselves, and without them memory is used again for later tensors.
         resolver = RESOLVERS.get("builtin" if inside else self.asked, "AUTO")
+        delegates = None if inside or self.delegate is None else [self.load_delegate(self.delegate)]
         with model_trouble(path):
             interpreter = self.module.Interpreter(
                 model_path=path,
                 num_threads=num_threads,
                 experimental_op_resolver_type=getattr(self.module.OpResolverType, resolver),
                 experimental_preserve_all_tensors=inside,
+                experimental_delegates=delegates,
             )
             interpreter.allocate_tensors()
         if self.asked == "xnnpack" and not self.kernels_of(interpreter).startswith("xnnpack"):
             raise Trouble("tool", f"XNNPACK was asked for, and {self.name} {self.version} does not use it here.")
         return interpreter
+
+    def load_delegate(self, library: str) -> Any:
+        """A delegate, from its shared library. What is wrong with it is never the model's fault."""
+        try:
+            return self.module.load_delegate(library)
+        except (OSError, AttributeError) as error:
+            raise Trouble("tool", f"The delegate {library} could not be loaded: {error}") from error
+        except (ValueError, RuntimeError) as error:
+            raise Trouble("device", f"The delegate {library} finds no device that it can use. {error}") from error
 
     def kernels_of(self, interpreter: Any) -> str:
         """Which kernels run the graph: "reference", "builtin", "xnnpack" (all of it), "xnnpack+builtin" or "unknown".
