@@ -37,6 +37,16 @@ class DeviceRow:
     after_us: float | None
     unstable: str
 
+    @property
+    def origin(self) -> str:
+        """The provenance, with what it means for the latency where that is not plain."""
+        return _MEANING.get(self.setup.provenance, self.setup.provenance) + (
+            f", unstable: {self.unstable}" if self.unstable else ""
+        )
+
+
+_MEANING = {"emulated": "emulated: latency means nothing", "simulated": "simulated: an estimate"}
+
 
 def device_rows(document: JsonObject) -> list[DeviceRow]:
     """A row for each setup of a report, what means most first."""

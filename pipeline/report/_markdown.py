@@ -16,7 +16,7 @@ from markupsafe import Markup
 from pipeline.report import _card, _devices, _runs
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
-from pipeline.report._json import JsonObject
+from pipeline.report._json import JsonObject, json_text
 
 MOST_LAYERS = 150
 """A comment on GitHub ends at 65,536 letters."""
@@ -74,12 +74,16 @@ def escaped(value: object) -> str:
 
 
 def code(value: object) -> Markup:
-    """A code span, also within a table."""
+    """A code span outside of tables."""
     text = _one_line(value).strip() or fmt.DASH
     fence = "`" * (_longest_run(text) + 1)
     inner = f" {text} " if text.startswith("`") or text.endswith("`") else text
-    # A table's cells are cut before its code is read: there a bar ends the cell, unless it is escaped.
-    return Markup(fence + inner.replace("|", "\\|") + fence)  # noqa: S704 - fenced by its own content
+    return Markup(fence + inner + fence)  # noqa: S704 - fenced by its own content
+
+
+def cell(value: object) -> Markup:
+    """A code span in a table, whose cells are cut before any code is read: readers differ on what a bar in it means."""
+    return Markup(escaped(value)) if set("|\\`") & set(str(value)) else code(value)  # noqa: S704 - escaped
 
 
 def fenced(text: object, language: str) -> Markup:
@@ -117,7 +121,8 @@ def _rendered(template: str, **values: Any) -> str:
     )
     words = (fmt.size, fmt.latency, fmt.interval, fmt.duration, fmt.percent, fmt.number, fmt.quantity)
     environment.filters.update({word.__name__: word for word in words})
-    environment.filters.update(code=code, fenced=fenced, yaml=_card.yaml_text, figures=summary.figures)
+    environment.filters.update(code=code, cell=cell, fenced=fenced, json=json_text, yaml=_card.yaml_text)
+    environment.filters.update(figures=summary.figures)
     text: str = environment.get_template(template).render(marks=summary.MARKS, **values)
     # Where a part was left out, more than one empty line would stay.
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"

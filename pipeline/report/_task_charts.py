@@ -55,7 +55,7 @@ def _read_off(curve: tuple[str, JsonObject, str]) -> str:
     """Where the curve passes a false positive rate that people ask for, in words."""
     label, roc, _ = curve
     pairs = zip(roc["false_positive_rate"], roc["true_positive_rate"], strict=True)
-    reached = max(rate for alarm, rate in pairs if alarm <= 0.05)
+    reached = max((rate for alarm, rate in pairs if alarm <= 0.05), default=0.0)
     return f"{label} finds {fmt.percent(reached, 1)} at no more than 5 % false positives"
 
 
@@ -131,7 +131,7 @@ def _scatter_chart(document: JsonObject, plots: dict[str, tuple[JsonObject, str]
 def _scatter_words(document: JsonObject, output: int) -> str:
     words = []
     for label, rows, _ in _of_both(document, "per_output"):
-        row: JsonObject = next((row for row in rows or [] if row["output"] == output), {})
+        row: JsonObject = next((row for row in rows or [] if row.get("output") == output), {})
         words.append(f"{label}: R² {fmt.number(row.get('r2'))}, mean absolute error {fmt.number(row.get('mae'))}")
     return "; ".join(words) + "; on the dashed line every prediction would be right"
 
