@@ -1,4 +1,4 @@
-"""LiteRT's `benchmark_model`, the usual runner on phones: its flags, and a strict reading of what it prints.
+"""LiteRT's `benchmark_model`, the usual runner on phones: a strict reading of what it prints.
 
 It measures by itself and prints statistics for people; single latencies are not to be had. What it prints:
 https://github.com/google-ai-edge/LiteRT/tree/main/tflite/tools/benchmark. Where to get it, prebuilt for each
@@ -10,17 +10,15 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from edge_targets._answer import printable
 from edge_targets._base import DeviceError, ToolMissing, UnusableModel
 from edge_targets._benchmark_profile import OperatorTime, operator_times
 
 if TYPE_CHECKING:
-    from edge_targets._base import BenchmarkPlan
+    from edge_targets._benchmark_flags import Delegate
     from edge_targets._transport import Completed
-
-Delegate = Literal["cpu", "xnnpack", "gpu", "nnapi"]
 
 WHERE_TO_GET_IT = (
     "get the prebuilt benchmark_model for the device's processor, "
@@ -99,54 +97,6 @@ class Told:
     profile: tuple[OperatorTime, ...]
 
 
-def flags(graph: str, plan: BenchmarkPlan, delegate: Delegate, *, profile: bool = False) -> list[str]:
-    """The tool's arguments.
-
-    Args:
-        graph: the model's path there.
-        plan: how long and how often. The tool cannot do without one warm-up run: the first run is told from it.
-        delegate: `cpu` for the interpreter's own kernels, without XNNPACK, which is else its default.
-        profile: time each operator, too; that makes the runs a little slower.
-    """
-    chosen = {
-        "graph": graph,
-        "num_threads": f"{plan.num_threads}",
-        "warmup_runs": f"{max(1, plan.warmup_runs)}",
-        "warmup_min_secs": "0",
-        "num_runs": f"{plan.num_runs}",
-        "min_secs": f"{plan.min_secs:g}",
-        "max_secs": f"{plan.max_secs:g}",
-        **_DELEGATES[delegate],
-        **({"enable_op_profiling": "true"} if profile else {}),
-    }
-    return [f"--{name}={value}" for name, value in chosen.items()]
-
-
-def output_flags(graph: str, shape: tuple[int, ...], inputs: str, outputs: str, delegate: Delegate) -> list[str]:
-    """The arguments for one run over given inputs, whose outputs are written to a file, raw, one after another.
-
-    The input goes by a name of ours: the tool takes that, and a model's own name might need quoting.
-    """
-    chosen = {
-        "graph": graph,
-        "warmup_runs": "0",
-        "warmup_min_secs": "0",
-        "num_runs": "1",
-        "min_secs": "0",
-        "input_layer": "input",
-        "input_layer_shape": ",".join(map(str, shape)),
-        "input_layer_value_files": f"input:{inputs}",
-        "output_filepath": outputs,
-        **_DELEGATES[delegate],
-    }
-    return [f"--{name}={value}" for name, value in chosen.items()]
-
-
-def known_flags(usage: str) -> frozenset[str]:
-    """The names of the flags that `--help` lists."""
-    return frozenset(re.findall(r"^\s+--([a-z0-9_]{1,60})=", usage, re.MULTILINE))
-
-
 def read(done: Completed, delegate: Delegate, subject: str) -> Told:
     """What the tool told.
 
@@ -170,9 +120,8 @@ def read(done: Completed, delegate: Delegate, subject: str) -> Told:
         raise strange("its means contradict each other")
     memory = _MEMORY.search(text)
     init_mb, overall_mb = map(_finite, memory.groups()) if memory else (None, None)
-    version = _VERSION.search(text)
     return Told(
-        version=printable(version.group(1)) if version else "",
+        version=version(text),
         kernels=kernels(text, delegate),
         init_us=init_us,
         first_us=first_us,
@@ -218,6 +167,12 @@ def kernels(text: str, delegate: Delegate) -> str:
         raise strange(f"it speaks of the delegate {printable(applied.group(1))}, asked for was {delegate}")
     rest = "" if applied.group(2) == "completely" else "+builtin" if delegate == "xnnpack" else "+cpu"
     return f"{delegate}{rest}"
+
+
+def version(text: str) -> str:
+    """TensorFlow's version, or "" where the tool does not print it."""
+    found = _VERSION.search(text)
+    return printable(found.group(1)) if found else ""
 
 
 def strange(what: str) -> DeviceError:
@@ -292,11 +247,3 @@ def _finite(text: str) -> float:
 
 def _bytes(megabytes: float | None) -> int | None:
     return None if megabytes is None else round(megabytes * 2**20)
-
-
-_DELEGATES: dict[Delegate, dict[str, str]] = {
-    "cpu": {"use_xnnpack": "false"},
-    "xnnpack": {"use_xnnpack": "true"},
-    "gpu": {"use_gpu": "true"},
-    "nnapi": {"use_nnapi": "true"},
-}

@@ -9,7 +9,8 @@ import pytest
 
 from edge_targets import BenchmarkPlan, Completed, DeviceError, TargetError, ToolMissing, UnusableModel
 from edge_targets import _benchmark_model as tool
-from edge_targets._benchmark_model import Delegate, Statistics, Told
+from edge_targets._benchmark_flags import Delegate, flags, known_flags
+from edge_targets._benchmark_model import Statistics, Told
 
 DATA = Path(__file__).parent / "data/benchmark_model"
 # What the tool prints in each version, and with which delegate.
@@ -212,7 +213,7 @@ def test_a_row_that_is_none_is_refused() -> None:
 )
 def test_flags(delegate: Delegate, flag: str) -> None:
     plan = BenchmarkPlan(num_threads=4, warmup_runs=0, num_runs=30, min_secs=0.25, max_secs=5)
-    assert tool.flags("/data/m.tflite", plan, delegate) == [
+    assert flags("/data/m.tflite", plan, delegate) == [
         "--graph=/data/m.tflite",
         "--num_threads=4",
         "--warmup_runs=1",
@@ -222,10 +223,10 @@ def test_flags(delegate: Delegate, flag: str) -> None:
         "--max_secs=5",
         flag,
     ]
-    assert "--enable_op_profiling=true" in tool.flags("m", plan, delegate, profile=True)
+    assert "--enable_op_profiling=true" in flags("m", plan, delegate, profile=True)
 
 
 def test_the_flags_that_a_version_knows() -> None:
-    known = tool.known_flags(text("help"))
+    known = known_flags(text("help"))
     assert {"graph", "use_xnnpack", "output_filepath", "input_layer_value_files"} <= known
-    assert tool.known_flags("\x00 garbage --graph=x") == frozenset()
+    assert known_flags("\x00 garbage --graph=x") == frozenset()
