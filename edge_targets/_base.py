@@ -380,6 +380,16 @@ class Target(ABC):
         with self._one_error_tree("roll back"):
             return self._rollback(name)
 
+    def deployed(self, name: str) -> Deployment | None:
+        """What is in use under a name, once its files there are as they were deployed; None where nothing is.
+
+        Raises:
+            TargetError: it is damaged, or the device cannot be asked.
+        """
+        self._require("deploy")
+        with self._one_error_tree("tell what is deployed"):
+            return self._deployed(name)
+
     def benchmark(self, models: Mapping[str, Path], plan: BenchmarkPlan) -> dict[str, Measurement]:
         """Measure several models in one run, turn by turn, so that what disturbs one disturbs all alike.
 
@@ -495,6 +505,10 @@ class Target(ABC):
 
     def _rollback(self, name: str) -> Deployment:
         """The hook of `rollback`."""
+        self._refuse("deploy")
+
+    def _deployed(self, name: str) -> Deployment | None:
+        """The hook of `deployed`."""
         self._refuse("deploy")
 
     def _benchmark(self, models: Mapping[str, Path], plan: BenchmarkPlan) -> dict[str, Measurement]:

@@ -37,6 +37,7 @@ start_of() { # PID -> when it started, in ticks since boot; fails where no such 
   [ -r "/proc/$$/stat" ] || { kill -0 "$1" 2>/dev/null && echo 0; return; }
   # `cat`, not `read`: an emulator of processors makes up this file for the process itself.
   stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+  # shellcheck disable=SC2086 - into words
   set -- ${stat##*) }
   [ "$1" != Z ] && echo "${20}"
 }
@@ -167,7 +168,10 @@ switch() { # VERSION
 discard() { # VERSION
   case versions/$1 in
     "$(target current)" | "$(target previous)") ;;
-    *) [ ! -d "versions/$1" ] || throw_away "versions/$1" || fail 24 ;;
+    *)
+      [ -d "versions/$1" ] || fail 22
+      throw_away "versions/$1" || fail 24
+      ;;
   esac
 }
 
@@ -210,6 +214,7 @@ for tool in cat chmod ln mkdir mv printf readlink rm sha256sum sleep sync; do
   command -v "$tool" >/dev/null || { echo "$tool" >&2; exit 25; }
 done
 case $root in
+  # shellcheck disable=SC2088 - the host sends it as it is
   '~/'*) root=${HOME:?}/${root#??} ;;
 esac
 case $verb in

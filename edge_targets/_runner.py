@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from edge_targets import _answer, _on_device, _statistics
+from edge_targets import _answer, _on_device, _statistics, _unpack
 from edge_targets._base import (
     BenchmarkPlan,
+    DeviceError,
     DeviceInfo,
     Kernels,
     Measurement,
@@ -26,8 +27,10 @@ from edge_targets._base import (
     WrongInput,
     weaker,
 )
+from edge_targets._bundle import Bundle
+from edge_targets._deploy import Installer
 from edge_targets._noise import Noise, TensorPair
-from edge_targets._parity import Outputs
+from edge_targets._parity import Deployment, Outputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,6 +41,8 @@ RUNNER = "edgesmith_runner.py"
 # Importing an interpreter takes seconds on a small board, minutes on an emulated one.
 START_TIMEOUT_S = 120.0
 EVALUATE_TIMEOUT_S = 3600.0
+# `mix` takes some 10 µs a bit on a PC; a small board is ten times slower, an emulated one a hundred times.
+UNPACK_TIMEOUT_S = 600.0
 # Cold starts vary: the median of three is told.
 LOADS = 3
 # A model of a microsecond would otherwise give a million samples, and an answer of megabytes.
@@ -63,12 +68,19 @@ class Runner:
         python: how a Python is started there; the runner's path and nothing else follows.
         kernels: which kernels of the interpreter run; "auto" leaves it to the interpreter.
         runtime: which interpreter runs where a job leaves it open ("auto").
+        delegate: a shared library on the device that takes operators over, or None.
     """
 
     def __init__(
-        self, transport: Transport, python: Sequence[str], kernels: Kernels = "auto", runtime: Runtime = "auto"
+        self,
+        transport: Transport,
+        python: Sequence[str],
+        kernels: Kernels = "auto",
+        runtime: Runtime = "auto",
+        delegate: str | None = None,
     ) -> None:
         self._transport = transport
+        self._delegate = delegate
         self._kernels = kernels
         self._runtime = runtime
         self._python = tuple(python)
@@ -102,7 +114,7 @@ class Runner:
             "runtime": _answer.text(answer, "runtime"),
             "runtime_version": _answer.text(answer, "runtime_version"),
             "threads": plan.num_threads,
-            "delegate": None,
+            "delegate": self._delegate,
             "warmup_runs": _answer.count(answer, "warmup_runs"),
             "device": device,
         }
@@ -226,6 +238,8 @@ class Runner:
         envelope = {"protocol": _on_device.PROTOCOL, "job": job, "kernels": self._kernels, **request}
         if request.get("runtime") == "auto":
             envelope["runtime"] = self._runtime
+        if self._delegate is not None:
+            envelope["delegate"] = self._delegate
         completed = self._transport.run(self._argv, stdin=json.dumps(envelope).encode(), timeout_s=timeout_s)
         return _answer.read(completed, job, subject)
 

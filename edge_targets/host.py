@@ -27,7 +27,7 @@ class HostTarget(RunnerTarget):
     """
 
     provenance = "host"
-    capabilities = Capabilities(benchmark=True, evaluate=True)
+    capabilities = Capabilities(benchmark=True, evaluate=True, deploy=True)
 
     def __init__(
         self,

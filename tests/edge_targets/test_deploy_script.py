@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "edge_targets" / "_on_device_deploy.sh"
-BUSY, DAMAGED, NOT_INSTALLED, NO_PREVIOUS, UNWRITABLE, NO_TOOL = 20, 21, 22, 23, 24, 25
+BUSY, DAMAGED, NOT_INSTALLED, NO_PREVIOUS, UNWRITABLE, NO_TOOL, NO_FOLDER = range(20, 27)
 TOOLS = ("cat", "chmod", "ln", "mkdir", "mv", "printf", "readlink", "rm", "sha256sum", "sleep", "sync")
 
 CHANGING = ("chmod", "ln", "mkdir", "mv", "rm", "sync")
 
-# Stands in the place of every command that changes something: what ends between two of them, ends before the second. At the one whose turn it is, all that runs ends: before it does anything, or when
-# it has done half of what is not one step of the file system: a copy from another disk, the removal of a folder.
+# Stands in the place of every command that changes something: what ends between two of them, ends before the second.
+# At the one whose turn it is, all that runs ends: before it does anything, or when it has done half of what is not one
+# step of the file system: a copy from another disk, the removal of a folder.
 ENDS_ALL = """#!/bin/sh
 read -r count < "$COUNT"
 count=$((count + 1))
@@ -44,7 +45,7 @@ class Shell:
 
 
 def shells(folder: Path) -> Iterator[tuple[str, Shell]]:
-    """Those of this machine: dash and bash always; busybox, and Android's mksh with toybox, where they are installed."""
+    """Those of this machine: dash and bash; busybox, and Android's mksh with toybox, where they are installed."""
     yield "dash", Shell(("dash",))
     yield "bash", Shell(("bash", "--posix"))
     for name, shell in (("busybox", ("busybox", "sh")), ("toybox", ("mksh",))):
@@ -66,11 +67,6 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Shell:
     return dict(shells(tmp_path))[request.param]
 
 
-@pytest.fixture
-def dash() -> Shell:
-    return Shell(("dash",))
-
-
 @dataclass(frozen=True)
 class Device:
     """A folder as a device, and what is done to it."""
@@ -86,7 +82,15 @@ class Device:
         work = self.home / "work"
         work.mkdir(parents=True, exist_ok=True)
         return subprocess.Popen(
-            [*self.shell.argv, str(SCRIPT), str(self.kept.parent), "digits", str(wait_s), *verb],
+            [
+                shutil.which(self.shell.argv[0]) or "",
+                *self.shell.argv[1:],
+                str(SCRIPT),
+                str(self.kept.parent),
+                "digits",
+                str(wait_s),
+                *verb,
+            ],
             cwd=work,
             env={"PATH": self.shell.commands, "HOME": str(self.home), **(env or {})},
             stdout=subprocess.PIPE,
@@ -122,11 +126,11 @@ class Device:
             wanted, name = line.split("  ")
             assert sha256(folder / name) == wanted
         model = folder.joinpath("model.tflite").read_text()
-        assert os.readlink(folder) == f"versions/{sha256(folder / 'model.tflite')}"
+        assert folder.readlink() == Path("versions", sha256(folder / "model.tflite"))
         return model.removeprefix("model.tflite ")
 
     def must_be_tidy(self) -> None:
-        links = {os.readlink(self.kept / link).removeprefix("versions/") for link in ("current", "previous")}
+        links = {self.kept.joinpath(link).readlink().name for link in ("current", "previous")}
         assert {path.name for path in self.kept.iterdir()} == {"versions", "current", "previous"}
         assert {path.name for path in self.kept.joinpath("versions").iterdir()} == links
 
@@ -138,6 +142,22 @@ def sha256(path: Path) -> str:
 @pytest.fixture
 def device(tmp_path: Path, shell: Shell) -> Device:
     return Device(tmp_path / "device", shell)
+
+
+@pytest.fixture
+def dash(tmp_path: Path) -> Device:
+    return Device(tmp_path / "device", Shell(("dash",)))
+
+
+@dataclass(frozen=True)
+class Rival(Device):
+    """Another host: a work folder of its own, on the same device."""
+
+    device_kept: Path = Path()
+
+    @property
+    def kept(self) -> Path:
+        return self.device_kept
 
 
 def test_versions_come_and_go(device: Device) -> None:
@@ -194,3 +214,124 @@ def test_killed_at_any_step_the_old_or_the_new_is_whole(name: str, half: str, tm
         device.must_be_tidy()
     assert steps > 25, "the commands were not met"
     assert seen == {("one", "zero"), ("two", "zero"), ("two", "one"), ("one", "one"), ("one", "two")}
+
+
+def owner_of(process: int) -> str:
+    """As the script names who has its lock."""
+    stat = Path(f"/proc/{process}/stat").read_text()
+    return f"{process}.{stat.rpartition(') ')[2].split()[19]}"
+
+
+def dead_owner() -> str:
+    """The name of somebody who had the lock, and has ended."""
+    process = subprocess.Popen(["sleep", "60"])
+    owner = owner_of(process.pid)
+    process.kill()
+    process.wait()
+    return owner
+
+
+def test_while_somebody_alive_has_the_lock_nothing_changes(device: Device) -> None:
+    assert device.deploy("one") == (0, 0)
+    device.kept.joinpath(".lock").symlink_to(owner_of(os.getpid()))
+    assert device.deploy("two") == (BUSY, BUSY)
+    assert device.ask("rollback") == BUSY
+    assert device.ask("status") == 0
+    assert device.content() == "one"
+
+
+def test_the_lock_of_the_dead_is_taken_over(device: Device) -> None:
+    assert device.deploy("one") == (0, 0)
+    # One died at work, a second while it took that lock over, and a third's number is somebody else's now.
+    first, second = dead_owner(), dead_owner()
+    device.kept.joinpath(".lock").symlink_to(first)
+    device.kept.joinpath(f".lock.{first}").symlink_to(second)
+    device.kept.joinpath(f".lock.{second}").symlink_to(f"{os.getpid()}.1")
+    assert device.deploy("two") == (0, 0)
+    assert (device.content(), device.content("previous")) == ("two", "one")
+    device.must_be_tidy()
+
+
+def test_a_lock_is_waited_for(device: Device) -> None:
+    assert device.deploy("one") == (0, 0)
+    holder = subprocess.Popen(["sleep", "1"])
+    device.kept.joinpath(".lock").symlink_to(owner_of(holder.pid))
+    version = device.push("two")
+    process = device.start("install", version, wait_s=30)
+    holder.wait()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_of_many_at_once_each_ends_or_is_refused_and_all_is_whole(dash: Device) -> None:
+    for content in ("zero", "one"):
+        assert dash.deploy(content) == (0, 0)
+    dash.kept.joinpath(".lock").symlink_to(dead_owner())
+    rivals = [Rival(dash.home / f"rival-{number}", dash.shell, dash.kept) for number in range(6)]
+    versions = [rival.push(f"rival {number}") for number, rival in enumerate(rivals)]
+    for verb in ("install", "switch"):
+        processes = [rival.start(verb, version, wait_s=30) for rival, version in zip(rivals, versions, strict=True)]
+        for process in processes:
+            _, stderr = process.communicate(timeout=120)
+            assert process.returncode in (0, NOT_INSTALLED), stderr
+    assert dash.content().startswith("rival"), "the last to install is not in anybody's way"
+    assert dash.content("previous") == "one"
+    dash.must_be_tidy()
+
+
+def test_what_is_damaged_on_the_way_is_refused(device: Device) -> None:
+    assert device.deploy("one") == (0, 0)
+    version = device.push("two")
+    device.home.joinpath("work", "model.tflite").write_text("model.tflite twi")
+    assert device.ask("install", version) == DAMAGED
+    assert device.ask("switch", version) == NOT_INSTALLED
+    version = device.push("two")
+    device.home.joinpath("work", "SHA256SUMS").write_text("")
+    assert device.ask("install", version) == DAMAGED
+    assert device.content() == "one"
+    assert [path.name for path in device.kept.joinpath("versions").iterdir()] == [
+        sha256(device.kept / "current/model.tflite")
+    ]
+
+
+def test_what_is_damaged_there_is_mended_in_place_and_never_rolled_back_to(device: Device) -> None:
+    for content in ("one", "two"):
+        assert device.deploy(content) == (0, 0)
+    device.kept.joinpath("previous", "model.tflite").write_text("rotten")
+    assert device.ask("rollback") == DAMAGED
+    device.kept.joinpath("current", "golden-inputs.npy").unlink()
+    assert device.deploy("two") == (0, 0)
+    assert device.content() == "two"
+    assert device.deploy("one") == (0, 0)
+    assert (device.content(), device.content("previous")) == ("one", "two")
+    device.must_be_tidy()
+
+
+def test_a_rollback_needs_something_to_go_back_to(device: Device) -> None:
+    device.home.joinpath("mo dels").mkdir(parents=True)
+    assert device.ask("rollback") == NO_FOLDER
+    assert not device.kept.exists()
+    assert device.deploy("one") == (0, 0)
+    assert device.ask("rollback") == NO_PREVIOUS
+    assert device.content() == "one"
+
+
+def test_an_installed_version_is_discarded_unless_it_is_in_use(device: Device) -> None:
+    assert device.deploy("one") == (0, 0)
+    assert device.ask("discard", device.push("one")) == 0
+    version = device.push("two")
+    assert device.ask("install", version) == 0
+    assert device.ask("discard", version) == 0
+    assert device.ask("discard", version) == NOT_INSTALLED
+    assert device.content() == "one"
+    assert len(list(device.kept.joinpath("versions").iterdir())) == 1
+
+
+def test_a_missing_command_is_named(dash: Device, tmp_path: Path) -> None:
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for tool in set(TOOLS) - {"sha256sum"}:
+        folder.joinpath(tool).symlink_to(shutil.which(tool) or tool)
+    process = dash.start("status", env={"PATH": str(folder)})
+    assert process.communicate(timeout=60)[1].strip() == "sha256sum"
+    assert process.returncode == NO_TOOL
