@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,22 @@ def kernels_of(model: Any) -> list[Kernel]:
 def is_kernel(variable: Any) -> bool:
     """Whether a Keras variable is a kernel, in whatever wrapper its layer stands."""
     return _short_name(variable) in NAMES and variable.shape.rank > 1
+
+
+def layers_named(setting: str, names: Iterable[str], known: list[str]) -> frozenset[str]:
+    """The layers that a setting names, in full or by a pattern such as `stage1_*`.
+
+    Args:
+        setting: where they are named, `stages.prune.skip_layers`.
+        names: names and patterns (`*`, `?` and `[ab]`, as a shell has them).
+        known: the layers of the model.
+
+    Raises:
+        ModelError: a name or a pattern that no layer goes by.
+    """
+    found = {name: [name] if name in known else fnmatch.filter(known, name) for name in names}
+    refuse_unknown_layers(setting, [name for name, layers in found.items() if not layers], known)
+    return frozenset(layer for layers in found.values() for layer in layers)
 
 
 def refuse_unknown_layers(setting: str, names: Iterable[str], known: list[str]) -> None:

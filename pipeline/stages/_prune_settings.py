@@ -62,7 +62,9 @@ class PruneSettings(TrainingSettings):
         "polynomial", description="polynomial rises from zero with a cubic; constant prunes at once."
     )
     ramp_fraction: float = Field(0.6, gt=0, le=1, description="Share of the steps in which the ramp rises.")
-    skip_layers: tuple[str, ...] = Field((), description="Names of layers that are left dense.")
+    skip_layers: tuple[str, ...] = Field(
+        (), description="Layers that are left dense, by name or by a pattern such as `stage1_*`."
+    )
     depthwise: bool = Field(
         False, description="Prune depthwise kernels too: they have few weights, and much depends on each."
     )

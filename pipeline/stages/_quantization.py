@@ -8,10 +8,14 @@ converter measures the layer's ranges on calibration data, as it does after trai
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from itertools import filterfalse
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.errors import ModelError
 from pipeline.quantize_configs import KERNELS, kernel_config_of, moving_config, output_config
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 Way = Literal["trained", "trained_output", "same_range", "post_training"]
 
@@ -72,12 +76,13 @@ class Ways:
         return {**found, "post_training": left}
 
 
-def quantization_aware(model: Any, scheme: Any) -> tuple[Any, Ways]:
+def quantization_aware(model: Any, scheme: Any, skipped: Collection[str] = ()) -> tuple[Any, Ways]:
     """The model with int8 rounding in its graph, and which way each layer went.
 
     Args:
         model: a flat tf_keras model.
         scheme: TFMOT's quantize scheme; it says which layers TFMOT knows.
+        skipped: names of layers that are left to calibration, and with each what is fused with it.
 
     Raises:
         ModelError: the model is nested, or none of its layers can be trained so.
@@ -86,7 +91,8 @@ def quantization_aware(model: Any, scheme: Any) -> tuple[Any, Ways]:
 
     quantization = tfmot().quantization.keras
     registry = scheme.get_quantize_registry()
-    ways = Ways({layer.name: _choice(layer, registry) for layer in model.layers if not _is_input(layer)})
+    found = {layer.name: _choice(layer, registry) for layer in filterfalse(_is_input, model.layers)}
+    ways = Ways(found | _left(model, skipped))
     if not any(choice.way.startswith("trained") for choice in ways.choices.values()):
         raise ModelError(
             "None of the model's layers can be trained with int8 rounding: "
@@ -103,6 +109,24 @@ def quantization_aware(model: Any, scheme: Any) -> tuple[Any, Ways]:
     with quantize_scope():
         aware = quantization.quantize_apply(keras.models.clone_model(model, clone_function=annotated), scheme)
     return aware, ways
+
+
+def _left(model: Any, skipped: Collection[str]) -> dict[str, Choice]:
+    """The layers that are left out because they are named, and those that are one operator with them.
+
+    Such a chain is rounded once, behind its last layer: half trained, it would get a range in its middle, and the
+    converter could not fuse it.
+    """
+    left: dict[str, Choice] = {}
+    for layer in filterfalse(_is_input, model.layers):
+        chain = [layer]
+        while _is_fused(chain[-1]):
+            chain.append(chain[-1].outbound_nodes[0].layer)
+        named = [one.name for one in chain if one.name in skipped]
+        for one in chain if named else []:
+            why = "skip_layers names it" if one.name in skipped else f"is one operator with '{named[0]}' (skip_layers)"
+            left[one.name] = Choice("post_training", why=why)
+    return left
 
 
 def _is_input(layer: Any) -> bool:

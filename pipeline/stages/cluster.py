@@ -12,7 +12,7 @@ from pydantic import Field
 from pipeline.draft import Draft, Step
 from pipeline.errors import BrokenPromise, ModelError
 from pipeline.stage import Stage
-from pipeline.stages._kernels import kernels_of, refuse_unknown_layers
+from pipeline.stages._kernels import kernels_of, layers_named, refuse_unknown_layers
 from pipeline.stages._per_layer import one_or_per_layer
 from pipeline.stages._preserve import keep_zeros
 from pipeline.stages._proof import refuse_dead_layers, share_of_zeros
@@ -62,7 +62,9 @@ class Cluster(TrainingSettings, Stage):
     per_channel: bool = Field(
         False, description="Give every output channel of a 2-D convolution values of its own: more accurate, larger."
     )
-    skip_layers: tuple[str, ...] = Field((), description="Names of layers that are left as they are.")
+    skip_layers: tuple[str, ...] = Field(
+        (), description="Layers that are left as they are, by name or by a pattern such as `stage1_*`."
+    )
 
     def apply(self, draft: Draft, data: Dataset, *, seed: int, progress: Progress) -> Draft:
         from pipeline._tf import fix_seed, tfmot
@@ -99,8 +101,8 @@ class Cluster(TrainingSettings, Stage):
     def _plans(self, model: Any, sparse: bool) -> dict[str, _Plan]:
         """How each layer is clustered, for those that are."""
         names = [layer.name for layer in model.layers]
-        refuse_unknown_layers("stages.cluster.skip_layers", self.skip_layers, names)
-        able = {layer.name: layer for layer in model.layers if layer.name not in self.skip_layers and _weights(layer)}
+        skipped = layers_named("stages.cluster.skip_layers", self.skip_layers, names)
+        able = {layer.name: layer for layer in model.layers if layer.name not in skipped and _weights(layer)}
         if isinstance(self.clusters, dict):
             refuse_unknown_layers("stages.cluster.clusters", self.clusters, list(able))
             able = {name: layer for name, layer in able.items() if name in self.clusters}

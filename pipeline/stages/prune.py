@@ -12,7 +12,7 @@ from pipeline.draft import Draft, Step
 from pipeline.errors import ModelError
 from pipeline.stage import TRAITS, Stage
 from pipeline.stages import _shares, _weight_importance
-from pipeline.stages._kernels import Kernel, kernels_of, refuse_unknown_layers
+from pipeline.stages._kernels import Kernel, kernels_of, layers_named, refuse_unknown_layers
 from pipeline.stages._masks import Blocks, Pattern, Single, zeros_for
 from pipeline.stages._preserve import after_every_batch
 from pipeline.stages._proof import kept_groups_share, refuse_dead_layers, refuse_fewer, share_of_zeros
@@ -88,8 +88,8 @@ class Prune(PruneSettings, Stage):
 
     def _chosen(self, model: Any) -> list[Kernel]:
         """The kernels that are pruned."""
-        refuse_unknown_layers("stages.prune.skip_layers", self.skip_layers, [layer.name for layer in model.layers])
-        kernels = [kernel for kernel in kernels_of(model) if self._fits(kernel)]
+        skipped = layers_named("stages.prune.skip_layers", self.skip_layers, [layer.name for layer in model.layers])
+        kernels = [kernel for kernel in kernels_of(model) if kernel.layer not in skipped and self._fits(kernel)]
         if isinstance(self.sparsity, dict):
             refuse_unknown_layers("stages.prune.sparsity", self.sparsity, [kernel.layer for kernel in kernels])
             kernels = [kernel for kernel in kernels if kernel.layer in self.sparsity]
@@ -98,7 +98,7 @@ class Prune(PruneSettings, Stage):
         return kernels
 
     def _fits(self, kernel: Kernel) -> bool:
-        if kernel.layer in self.skip_layers or (self.pattern != "unstructured" and kernel.stored_axes is None):
+        if self.pattern != "unstructured" and kernel.stored_axes is None:
             return False
         named = isinstance(self.sparsity, dict) and kernel.layer in self.sparsity
         return named or self.depthwise or kernel.name != "depthwise_kernel"

@@ -9,12 +9,12 @@ from pydantic import Field, model_validator
 
 from pipeline.cost import total_macs
 from pipeline.draft import Draft, Step
-from pipeline.errors import ModelError
 from pipeline.stage import TRAITS, Stage
 from pipeline.stages._filter_cut import Measure, Ranked, Rules, widths
 from pipeline.stages._filter_plan import Limits
 from pipeline.stages._importance import BATCHES, Criterion
 from pipeline.stages._int8_latency import Stopwatch, stopwatch
+from pipeline.stages._kernels import layers_named
 from pipeline.stages._sparse_cut import Zeros, as_sparse_as, keep_zeros, share_of_zeros
 from pipeline.stages._training import Trained, TrainingSettings, fit
 
@@ -57,7 +57,9 @@ class PruneFilters(TrainingSettings, Stage):
         description="What shows that a filter matters: l1, the norm of its weights; batchnorm, its scale in the batch "
         "normalization behind it; taylor, the change of the loss without it, by gradients on training data.",
     )
-    skip_layers: tuple[str, ...] = Field((), description="Names of layers whose filters all stay.")
+    skip_layers: tuple[str, ...] = Field(
+        (), description="Layers whose filters all stay, by name or by a pattern such as `stage1_*`."
+    )
     remove_branches: bool = Field(True, description="Whether whole residual branches may go.")
     min_filters: int = Field(4, ge=1, description="No layer gets fewer filters.")
     round_to: int = Field(
@@ -79,7 +81,6 @@ class PruneFilters(TrainingSettings, Stage):
 
         started = time.perf_counter()
         fix_seed(seed)
-        self._check_names(draft.restore())
         zeros = Zeros.of(draft.restore()) if "sparse" in draft.traits else None
         now, runs = draft, []
         reached: dict[str, float] = {}
@@ -99,23 +100,13 @@ class PruneFilters(TrainingSettings, Stage):
         )
         return draft.then(model, step, self.traits_after(draft.traits))
 
-    def _check_names(self, model: Any) -> None:
-        known = [layer.name for layer in model.layers]
-        unknown = sorted(set(self.skip_layers) - set(known))
-        if unknown:
-            raise ModelError(
-                f"stages.prune_filters.skip_layers names layers that the model does not have: {', '.join(unknown)}.",
-                expected=f"some of: {', '.join(known)}",
-            )
-
     def _cut(
         self, now: Draft, before: Draft, number: int, data: Dataset, seed: int, progress: Progress
     ) -> tuple[Draft, dict[str, float]]:
         """The draft after one cut, whose goal lies as far on the way as the cut, not yet trained; and what was measured
         of it."""
+        rules = self._rules(before)
         batches = list(data.training_batches(self.batch_size, seed + number).take(BATCHES))
-        limits = Limits(self.min_filters, self.round_to)
-        rules = Rules(self.importance, self.skip_layers, self.remove_branches, limits)
         ranked = Ranked(now, rules, batches, data.task.loss)
         if self.keep_latency is not None and number == self.steps:
             with stopwatch(before, data, seed) as watch:
@@ -129,6 +120,11 @@ class PruneFilters(TrainingSettings, Stage):
             raise ranked.unreachable(self._goal(), plan.cost / whole)
         progress.note(f"prune_filters: {plan.cost / whole:.1%} of the {measure} stay")
         return ranked.cut(plan), {}
+
+    def _rules(self, whole: Draft) -> Rules:
+        known = [layer.name for layer in whole.restore().layers]
+        skipped = layers_named("stages.prune_filters.skip_layers", self.skip_layers, known)
+        return Rules(self.importance, tuple(skipped), self.remove_branches, Limits(self.min_filters, self.round_to))
 
     def _as_fast(
         self, ranked: Ranked, watch: Stopwatch, goal: float, progress: Progress
