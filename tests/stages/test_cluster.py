@@ -13,6 +13,7 @@ from pipeline.draft import Draft
 from pipeline.errors import BrokenPromise, ModelError
 from pipeline.stages.cluster import Cluster
 from pipeline.stages.prune import Prune
+from pipeline.stages.qat import Qat
 from tests.stages.tiny import apply, checks, int8, kernels, tiny_data, tiny_draft
 
 pytestmark = [pytest.mark.tf, pytest.mark.xdist_group("tf")]
@@ -128,3 +129,12 @@ def test_layers_that_the_bytes_do_not_name_are_never_a_pass(draft: Draft, data: 
     assert check_with({"dense": 4}) == "pass"
     assert check_with({"dense": 4, "renamed": 4}) == "not measured"
     assert check_with({"dense": 3, "renamed": 3}) == "fail"
+
+
+def test_clusters_and_zeros_that_qat_lost_fail_in_the_bytes(sparse: Draft, data: Dataset) -> None:
+    # QAT that does not know of them, as TFMOT's own is unless it is told.
+    clustered = cluster(sparse, data, clusters=4)
+    careless = apply(Qat(epochs=1, learning_rate=0.01), replace(clustered, traits=frozenset()), data)
+    lost = replace(careless, traits=careless.traits | clustered.traits)
+    found = checks(lost, int8(lost, data))
+    assert found["kept_clusters"].status == found["kept_sparsity"].status == "fail"
