@@ -67,7 +67,7 @@ class Attempt:
         host, port: what the ssh settings make of it, and what its key is looked up as.
         keys: the key files that the settings name, if any.
         known: the known host keys.
-        shown: the key that the host showed, where it is not known.
+        shown: the key that the host showed, or that of its authority, where it is not known.
     """
 
     def __init__(self, login: Login) -> None:
@@ -98,6 +98,8 @@ class Attempt:
             def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
                 attempt.shown = key
                 return False
+
+            validate_host_ca_key = validate_host_public_key
 
         return await asyncssh.connect(
             **self._arguments, known_hosts=self.known.trusted, client_factory=Client, tunnel=over

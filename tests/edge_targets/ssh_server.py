@@ -48,13 +48,17 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, shell: str = "/bin/sh", *, host_key: str = "ssh-ed25519") -> Iterator[Server]:
-    """A server whose keys and home lie in a folder."""
+def serving(folder: Path, shell: str = "/bin/sh", *, authority: Path | None = None) -> Iterator[Server]:
+    """A server whose keys and home lie in a folder; its host key may be certified by an authority's key."""
     folder.joinpath("home with $(spaces)").mkdir(parents=True)
-    for name, algorithm in (("host key", host_key), ("client key", "ssh-ed25519")):
-        key = asyncssh.generate_private_key(algorithm)
+    for name in ("host key", "client key"):
+        key = asyncssh.generate_private_key("ssh-ed25519")
         key.write_private_key(folder / name)
         key.write_public_key(folder / f"{name}.pub")
+    if authority is not None:
+        signer, public = asyncssh.read_private_key(authority), asyncssh.read_public_key(folder / "host key.pub")
+        certificate = signer.generate_host_certificate(public, "host", principals=["127.0.0.1"])
+        certificate.write_certificate(folder / "host key-cert.pub")
     command = [sys.executable, __file__, *(str(folder / name) for name in ("host key", "client key.pub"))]
     root = Path(__file__).parent.parent.parent
     process = subprocess.Popen(
