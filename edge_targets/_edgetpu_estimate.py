@@ -17,7 +17,7 @@ from edge_targets.tflite_cost import OperatorCost, operator_costs
 from edge_targets.tflite_graph import Graph, Tensor, weight_places
 
 if TYPE_CHECKING:
-    from edge_targets._edgetpu_map import Mapping as Mapped
+    from edge_targets._edgetpu_map import Mapped
 
 ARRAY = 64
 """Rows and columns of multipliers."""

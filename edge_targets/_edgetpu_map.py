@@ -23,7 +23,7 @@ LATEST_RUNTIME = 14
 
 
 @dataclass(frozen=True)
-class Mapping:
+class Mapped:
     """Where every operator would run, and what the compiler would say of it.
 
     Attributes:
@@ -44,7 +44,7 @@ def is_compiled(graph: Graph) -> bool:
     return any(operator.custom_code == COMPILED for operator in graph.operators)
 
 
-def predict(graph: Graph, runtime: int = LATEST_RUNTIME) -> Mapping:
+def predict(graph: Graph, runtime: int = LATEST_RUNTIME) -> Mapped:
     """Where each operator of a model would run.
 
     Args:
@@ -61,7 +61,7 @@ def predict(graph: Graph, runtime: int = LATEST_RUNTIME) -> Mapping:
         for operator in body.operators
     ]
     statuses, placements = zip(*main, *bodies, strict=True) if main or bodies else ((), ())
-    return Mapping(placements, statuses)
+    return Mapped(placements, statuses)
 
 
 _IN_BODY = "it stands in the body of a loop or a branch, which runs on the CPU"

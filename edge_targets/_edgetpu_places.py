@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from edge_targets._edgetpu_estimate import LINK_BYTES_PER_S, ON_CHIP_BYTES, Estimate, estimate
-from edge_targets._edgetpu_map import CPU, LATEST_RUNTIME, Mapping, is_compiled, predict
+from edge_targets._edgetpu_map import CPU, LATEST_RUNTIME, Mapped, is_compiled, predict
 from edge_targets._placement import Placements
 from edge_targets.tflite_graph import Graph, Tensor
 
@@ -41,7 +41,7 @@ def placements(graph: Graph, link: str) -> Placements:
     return Placements(mapped.placements, tuple(_notes(graph, mapped, found, link)), facts)
 
 
-def _notes(graph: Graph, mapped: Mapping, found: Estimate, link: str) -> list[str]:
+def _notes(graph: Graph, mapped: Mapped, found: Estimate, link: str) -> list[str]:
     inputs = [graph.tensors[index] for index in graph.inputs]
     notes = [*_floats(graph, mapped), *_batch(inputs), *_open(inputs)]
     if found.streamed_bytes:
@@ -54,7 +54,7 @@ def _notes(graph: Graph, mapped: Mapping, found: Estimate, link: str) -> list[st
     return notes
 
 
-def _floats(graph: Graph, mapped: Mapping) -> list[str]:
+def _floats(graph: Graph, mapped: Mapped) -> list[str]:
     on_cpu = all(one.runs_on == CPU for one in mapped.placements)
     if not on_cpu or not any(tensor.dtype in FLOATS for tensor in graph.tensors):
         return []

@@ -229,7 +229,8 @@ class Runtime:
         except (OSError, AttributeError) as error:
             raise Trouble("tool", f"The delegate {library} could not be loaded: {error}") from error
         except (ValueError, RuntimeError) as error:
-            raise Trouble("device", f"The delegate {library} finds no device that it can use. {error}") from error
+            what = f"The delegate {library} finds no device that is plugged in and that it may open: {error}"
+            raise Trouble("device", what) from error
 
     def kernels_of(self, interpreter: Any) -> str:
         """Which kernels run the graph: "reference", "builtin", "xnnpack" (all of it), "xnnpack+builtin" or "unknown".

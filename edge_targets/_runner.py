@@ -168,7 +168,14 @@ class Runner:
             label: what the user calls the device.
             root: the folder for all models there.
         """
-        return Installer(self._transport, label, root, self)
+        return Installer(
+            self._transport,
+            label,
+            root,
+            outputs=lambda path, inputs: self.outputs(path, inputs, "auto"),
+            tensors=lambda opened, example: self.tensors(opened, example, "auto"),
+            unpack=self.unpack,
+        )
 
     def noise(
         self,

@@ -1,30 +1,91 @@
-"""coral: a Coral Edge TPU, on USB; without one, a calculation of what it would do."""
+"""coral: a Coral Edge TPU on USB, or where there is none, a calculation of what it would take, marked simulated."""
 
 from __future__ import annotations
 
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from edge_targets._base import Capabilities, DeviceInfo, Target
+from edge_targets._address import key_values
+from edge_targets._base import (
+    BenchmarkPlan,
+    Capabilities,
+    DeviceInfo,
+    Measurement,
+    Runtime,
+    Target,
+    ToolMissing,
+    UnusableModel,
+)
+from edge_targets._edgetpu_compiler import PROGRAM, compile_model
+from edge_targets._edgetpu_estimate import ON_CHIP_BYTES, Estimate, estimate
+from edge_targets._edgetpu_map import COMPILED, CPU, Mapped, is_compiled, predict
 from edge_targets._edgetpu_places import placements
+from edge_targets._parity import Outputs
 from edge_targets._placement import Placements
 from edge_targets._runner import Runner
-from edge_targets._transport import Local
-from edge_targets.tflite_graph import read_graph
+from edge_targets._transport import Local, Transport
+from edge_targets.tflite_graph import Graph, read_graph
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LIBRARY = "libedgetpu.so.1"
+INSTALL = (
+    "add Coral's package archive (coral.ai/docs/accelerator/get-started), then: sudo apt-get install libedgetpu1-std"
+)
+LOAD_TIMEOUT_S = 30.0
+# In a process of its own: a library that crashes while it is loaded takes nothing else with it.
+_LOADS = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
+_PYTHON = (sys.executable, "-I")
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A model as it goes to the device, and where its operators run."""
+
+    path: Path
+    kernels: str
 
 
 class CoralTarget(Target):
     """An Edge TPU at this machine.
 
     Args:
-        link: how it is connected; estimates depend on it.
+        connect: makes the transport; `Recording` stands in for it in tests.
+        link: how the Edge TPU is connected; estimates depend on it.
+        simulate: True calculates, False measures or fails; None measures where compiler and libedgetpu are here, and
+            calculates elsewhere.
+        compiler: the program that compiles for it.
+        library: its delegate.
     """
 
     provenance = "device"
-    capabilities = Capabilities()
+    capabilities = Capabilities(benchmark=True, evaluate=True, delegates=("libedgetpu",))
 
-    def __init__(self, *, link: Literal["usb3", "usb2"] = "usb3") -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Transport] = Local,
+        *,
+        link: Literal["usb3", "usb2"] = "usb3",
+        simulate: bool | None = None,
+        compiler: str = PROGRAM,
+        library: str = LIBRARY,
+    ) -> None:
+        self._connect = connect
         self._link = link
+        self._simulate = simulate
+        self._compiler = compiler
+        self._library = library
+
+    @classmethod
+    def at(cls, address: str) -> dict[str, Any]:
+        """`coral:link=usb2,simulate=on` is the settings themselves."""
+        return key_values(address)
 
     def places(self, model: Path) -> Placements:
         """Where each operator of a `.tflite` would run; nothing is compiled or run for it."""
@@ -32,7 +93,125 @@ class CoralTarget(Target):
             return placements(read_graph(model), self._link)
 
     def _info(self) -> DeviceInfo:
-        import sys
+        with self._connect() as transport:
+            return Runner(transport, _PYTHON).probe()
 
-        with Local() as transport:
-            return Runner(transport, python=(sys.executable, "-I")).probe()
+    def _prepare(self, model: Path) -> Path:
+        with self._connect() as transport:
+            return self._prepared(model, model.with_name(f"{model.stem}_edgetpu.tflite"), transport).path
+
+    def _benchmark(self, models: Mapping[str, Path], plan: BenchmarkPlan) -> dict[str, Measurement]:
+        if self._simulate:
+            return self._calculated(models)
+        try:
+            return self._measured(models, plan)
+        except ToolMissing:
+            if self._simulate is False:
+                raise
+            return self._calculated(models)
+
+    def _evaluate(self, model: Path, batches: Iterable[NDArray[Any]], runtime: Runtime) -> NDArray[Any]:
+        with self._ready({"model": model}) as (runner, prepared):
+            return runner.evaluate(prepared["model"].path, batches, runtime)
+
+    def _outputs(self, model: Path, inputs: NDArray[Any], runtime: Runtime) -> Outputs:
+        with self._ready({"model": model}) as (runner, prepared):
+            return replace(runner.outputs(prepared["model"].path, inputs, runtime), kernels=prepared["model"].kernels)
+
+    # ---- with an Edge TPU ----
+
+    def _measured(self, models: Mapping[str, Path], plan: BenchmarkPlan) -> dict[str, Measurement]:
+        with self._ready(models) as (runner, prepared):
+            paths = {name: one.path for name, one in prepared.items()}
+            found = runner.benchmark(paths, plan, target=self.label, provenance=self.provenance)
+            return {name: replace(one, kernels=prepared[name].kernels) for name, one in found.items()}
+
+    @contextmanager
+    def _ready(self, models: Mapping[str, Path]) -> Iterator[tuple[Runner, dict[str, _Prepared]]]:
+        """A runner with the delegate, and the models as they go to it; for as long as their folder is there."""
+        with self._connect() as transport, tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
+            self._require_library(transport)
+            prepared = {
+                name: self._prepared(model, Path(folder, f"model-{place}.tflite"), transport)
+                for place, (name, model) in enumerate(models.items())
+            }
+            yield Runner(transport, _PYTHON, delegate=self._library), prepared
+
+    def _require_library(self, transport: Transport) -> None:
+        done = transport.run([*_PYTHON, "-c", _LOADS, self._library], timeout_s=LOAD_TIMEOUT_S)
+        if done.returncode != 0:
+            raise ToolMissing(
+                f"The Edge TPU's delegate {self._library} is not here, or cannot be loaded.",
+                expected="libedgetpu, and an Edge TPU that is plugged in",
+                mend=INSTALL,
+            )
+
+    def _prepared(self, model: Path, out: Path, transport: Transport) -> _Prepared:
+        graph = read_graph(model)
+        if is_compiled(graph):
+            return _Prepared(model, _kernels(all(one.custom_code == COMPILED for one in graph.operators)))
+        if all(one.runs_on == CPU for one in predict(graph).placements):
+            # A float baseline: the compiler would refuse it, and the processor beside the chip runs it.
+            return _Prepared(model, "cpu")
+        compiled = compile_model(model, out, transport, program=self._compiler)
+        return _Prepared(compiled.path, _kernels(compiled.compilation.on_cpu == 0))
+
+    # ---- without one ----
+
+    def _calculated(self, models: Mapping[str, Path]) -> dict[str, Measurement]:
+        return {name: self._calculation(name, read_graph(model)) for name, model in models.items()}
+
+    def _calculation(self, name: str, graph: Graph) -> Measurement:
+        if is_compiled(graph):
+            raise UnusableModel(
+                f"The model '{name}' is compiled: what it does on the chip can no longer be told.",
+                mend="give the model from before the compiler",
+            )
+        mapped = predict(graph)
+        return _simulated(self.label, name, estimate(graph, mapped, self._link), _mapped_kernels(mapped), self._link)
+
+
+def _kernels(all_on_chip: bool) -> str:
+    return "edgetpu" if all_on_chip else "edgetpu+cpu"
+
+
+def _mapped_kernels(mapped: Mapped) -> str:
+    places = {one.runs_on for one in mapped.placements}
+    return "cpu" if places <= {CPU} else _kernels(CPU not in places)
+
+
+def _simulated(target: str, model: str, found: Estimate, kernels: str, link: str) -> Measurement:
+    """A calculation in the place of a measurement: no runs, no percentiles, and it says what it is."""
+    chip = DeviceInfo(
+        machine="edgetpu",
+        cpu_model=f"Coral Edge TPU over {link} (simulated)",
+        cores=1,
+        memory_bytes=ON_CHIP_BYTES,
+        os="",
+        python="",
+    )
+    return Measurement(
+        target=target,
+        model=model,
+        provenance="simulated",
+        runtime="edgetpu estimate",
+        runtime_version="1",
+        kernels=kernels,
+        threads=1,
+        delegate=None,
+        warmup_runs=0,
+        runs=0,
+        latencies_us=(),
+        median_us=found.total_us,
+        median_ci_us=None,
+        p90_us=None,
+        p90_ci_us=None,
+        p99_us=None,
+        p99_ci_us=None,
+        mean_us=found.total_us,
+        min_us=found.total_us,
+        peak_rss_bytes=None,
+        load_us=None,
+        first_us=found.first_us,
+        device=chip,
+    )

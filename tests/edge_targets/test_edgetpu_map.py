@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from edge_targets import UnusableModel
-from edge_targets._edgetpu_map import COMPILED, Mapping, is_compiled, predict
+from edge_targets._edgetpu_map import COMPILED, Mapped, is_compiled, predict
 from edge_targets._edgetpu_node import Status
 from edge_targets._edgetpu_places import placements
 from edge_targets.tflite_graph import Graph, parse_graph, read_graph
@@ -118,7 +118,7 @@ def test_only_the_first_piece_is_taken_even_if_a_later_one_is_larger() -> None:
 
 
 def test_nothing_is_told_of_an_empty_model() -> None:
-    assert predict(Graph("", (), (), (), ())) == Mapping((), ())
+    assert predict(Graph("", (), (), (), ())) == Mapped((), ())
 
 
 def test_bodies_of_loops_stay_on_the_cpu() -> None:

@@ -1,0 +1,160 @@
+"""The target coral: without hardware it calculates and says so; with compiler and delegate, by stand-ins that do what
+the real ones do, it compiles, hands over, runs and tells where."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_targets import BenchmarkPlan, DeviceError, ToolMissing, UnusableModel
+from edge_targets._placement import PlacesOperators
+from edge_targets.coral import CoralTarget
+from tests.edge_targets import edgetpu_stand_in as stand_in
+from tests.edge_targets.edgetpu_stand_in import MAPPED
+from tests.edge_targets.one_operator import Operator, Tensor, model
+
+PLAN = BenchmarkPlan(warmup_runs=1, num_runs=20, min_secs=0.0, max_secs=2.0)
+NO_TOOLS: dict[str, Any] = {"compiler": "no_such_compiler", "library": "libno_such_library.so.1"}
+ROWS = [("RELU", 2, MAPPED)]
+RESULT = 42
+
+
+@pytest.fixture
+def relu_model(tmp_path: Path) -> Path:
+    path = tmp_path / "relu.tflite"
+    tensors = dict.fromkeys("abc", Tensor((1, 16)))
+    path.write_bytes(model(tensors, [Operator("RELU", "a", "b"), Operator("RELU", "b", "c")]))
+    return path
+
+
+@pytest.fixture
+def compiler(tmp_path: Path) -> str:
+    """One that maps both operators."""
+    return stand_in.program(tmp_path, stand_in.success(ROWS), stand_in.log(ROWS), stand_in.compiled(0))
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Delegates that do what libedgetpu does: one with a device, one without."""
+    cc = shutil.which("cc")
+    if cc is None:
+        pytest.skip("there is no C compiler (cc) to build the delegate's stand-in with")
+    folder = tmp_path_factory.mktemp("delegates")
+    source = Path(__file__).with_name("delegate_stand_in.c")
+    found = {}
+    for name, flags in (("device", []), ("no_device", ["-DNO_DEVICE"])):
+        found[name] = str(folder / f"lib{name}.so")
+        subprocess.run([cc, "-shared", "-fPIC", *flags, "-o", found[name], str(source)], check=True, timeout=60)
+    yield found
+
+
+# ---- without ----
+
+
+def test_without_hardware_it_calculates_and_says_so(int8_model: Path, float_model: Path) -> None:
+    found = CoralTarget(**NO_TOOLS).benchmark({"float32": float_model, "int8": int8_model}, PLAN)
+    assert {one.provenance for one in found.values()} == {"simulated"}
+    int8 = found["int8"]
+    assert (int8.kernels, found["float32"].kernels) == ("edgetpu", "cpu")
+    assert (int8.runs, int8.latencies_us, int8.p90_us, int8.median_ci_us) == (0, (), None, None)
+    assert int8.median_us is not None
+    assert int8.median_us > 270
+    assert int8.first_us is not None
+    assert int8.first_us > int8.median_us
+    assert "simulated" in int8.device.cpu_model
+    assert int8.to_json()["provenance"] == "simulated"
+
+
+def test_who_wants_hardware_gets_the_command_that_brings_what_is_missing(int8_model: Path) -> None:
+    target = CoralTarget(**NO_TOOLS, simulate=False)
+    with pytest.raises(ToolMissing, match=r"libno_such_library\.so\.1 is not here") as caught:
+        target.benchmark({"int8": int8_model}, PLAN)
+    assert "apt-get install libedgetpu1-std" in caught.value.mend
+    with pytest.raises(ToolMissing, match=r"libno_such_library"):
+        CoralTarget(**NO_TOOLS).evaluate(int8_model, [np.zeros((1, 8, 8, 1), np.int8)])
+    with pytest.raises(ToolMissing, match="no_such_compiler") as caught:
+        target.prepare(int8_model)
+    assert "apt-get install edgetpu-compiler" in caught.value.mend
+
+
+def test_a_slower_link_takes_longer_and_a_compiled_model_is_not_calculated(relu_model: Path, tmp_path: Path) -> None:
+    fast, slow = (
+        CoralTarget(simulate=True, **CoralTarget.at(f"link={link}")).benchmark({"m": relu_model}, PLAN)["m"].mean_us
+        for link in ("usb3", "usb2")
+    )
+    assert slow > fast
+    compiled = tmp_path / "compiled.tflite"
+    compiled.write_bytes(stand_in.compiled(0))
+    with pytest.raises(UnusableModel, match="is compiled"):
+        CoralTarget(simulate=True).benchmark({"m": compiled}, PLAN)
+
+
+def test_it_can_be_asked_what_it_would_run() -> None:
+    assert isinstance(CoralTarget(), PlacesOperators)
+
+
+# ---- with ----
+
+
+def test_a_model_is_compiled_handed_over_and_measured(
+    relu_model: Path, float_model: Path, compiler: str, libraries: dict[str, str]
+) -> None:
+    target = CoralTarget(compiler=compiler, library=libraries["device"])
+    found = target.benchmark({"float32": float_model, "int8": relu_model}, PLAN)
+    int8 = found["int8"]
+    assert (int8.provenance, int8.kernels, int8.delegate) == ("device", "edgetpu", libraries["device"])
+    assert len(int8.latencies_us) == int8.runs >= 20
+    assert found["float32"].kernels == "cpu"
+
+
+def test_its_outputs_are_the_devices(relu_model: Path, compiler: str, libraries: dict[str, str]) -> None:
+    target = CoralTarget(compiler=compiler, library=libraries["device"])
+    outputs = target.evaluate(relu_model, [np.zeros((3, 16), np.int8)])
+    # The processor would give zeros: this is what the delegate writes.
+    assert outputs.tolist() == [[RESULT] * 16] * 3
+
+
+def test_a_compiled_model_with_operators_left_is_not_called_on_the_edgetpu(
+    tmp_path: Path, libraries: dict[str, str]
+) -> None:
+    path = tmp_path / "partly_edgetpu.tflite"
+    path.write_bytes(stand_in.compiled(2))
+    [found] = CoralTarget(**NO_TOOLS | {"library": libraries["device"]}).benchmark({"m": path}, PLAN).values()
+    assert (found.kernels, found.provenance) == ("edgetpu+cpu", "device")
+
+
+def test_without_a_device_plugged_in_that_is_said(relu_model: Path, compiler: str, libraries: dict[str, str]) -> None:
+    target = CoralTarget(compiler=compiler, library=libraries["no_device"])
+    with pytest.raises(DeviceError, match=r"finds no device that is plugged in.*Failed to open device"):
+        target.benchmark({"int8": relu_model}, PLAN)
+
+
+def test_a_library_that_is_no_delegate_is_said_to_be_none(relu_model: Path, compiler: str) -> None:
+    with pytest.raises(ToolMissing, match=r"The delegate libm\.so\.6 could not be loaded"):
+        CoralTarget(compiler=compiler, library="libm.so.6", simulate=False).benchmark({"int8": relu_model}, PLAN)
+
+
+def test_prepare_puts_the_compiled_model_beside_the_other(relu_model: Path, compiler: str) -> None:
+    prepared = CoralTarget(compiler=compiler).prepare(relu_model)
+    assert prepared == relu_model.with_name("relu_edgetpu.tflite")
+    assert prepared.read_bytes() == stand_in.compiled(0)
+    assert prepared.with_suffix(".log").exists()
+
+
+def test_a_compiler_that_maps_nothing_is_an_error_and_no_calculation(
+    relu_model: Path, tmp_path: Path, libraries: dict[str, str]
+) -> None:
+    rows = [("RELU", 2, "Operation not supported")]
+    program = stand_in.program(tmp_path, stand_in.success(rows), stand_in.log(rows), stand_in.compiled(2, 0))
+    with pytest.raises(UnusableModel, match="maps none"):
+        CoralTarget(compiler=program, library=libraries["device"]).benchmark({"int8": relu_model}, PLAN)
+
+
+def test_what_it_stands_on_is_this_machine() -> None:
+    assert CoralTarget().info().cores >= 1
