@@ -13,7 +13,7 @@ import re
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from edge_targets import _answer
 from edge_targets._base import DeviceError, Disagreement, TargetError, ToolMissing
@@ -22,7 +22,11 @@ from edge_targets._golden import Golden, output_step
 from edge_targets._parity import Deployment, Outputs, Parity, compare
 
 if TYPE_CHECKING:
-    from edge_targets._runner import Runner
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from edge_targets._first_layer import Tensors
     from edge_targets._transport import Completed, Transport
 
 SCRIPT = Path(__file__).with_name("_on_device_deploy.sh")
@@ -66,14 +70,18 @@ class Installer:
         transport: the way to the device, entered.
         label: what the user calls it.
         root: the folder on the device for all models; `~/` in front is the home folder there.
-        runner: runs models there; without one there is no self-test, and a packed model travels unpacked.
+        outputs: runs a model that lies at a path there over inputs (n, ...); without it there is no self-test.
+        tensors: runs an opened model there (`_first_layer.py`), to tell where a self-test went wrong.
+        unpack: unpacks one file of the work folder into another; without it a packed model travels unpacked.
         patience_s: how long another deploy is waited for.
     """
 
     transport: Transport
     label: str
     root: str
-    runner: Runner | None = None
+    outputs: Callable[[str, NDArray[Any]], Outputs] | None = None
+    tensors: Tensors | None = None
+    unpack: Callable[[str, str], None] | None = None
     patience_s: int = PATIENCE_S
 
     def deploy(self, bundle: Bundle) -> Deployment:
@@ -121,35 +129,34 @@ class Installer:
 
     def _push(self, bundle: Bundle, sums: Path) -> None:
         self.transport.push(sums, SUMS)
-        packed = bundle.packed if self.runner else ""
+        packed = bundle.packed if self.unpack else ""
         for name in bundle.kept:
             if name != MODEL or not packed:
                 self.transport.push(bundle.folder / name, name)
-        if self.runner and packed:
+        if self.unpack and packed:
             self.transport.push(bundle.folder / packed, packed)
-            self.runner.unpack(packed, MODEL)
+            self.unpack(packed, MODEL)
 
     def _self_test(self, bundle: Bundle, path: str) -> Parity | None:
         """Run the installed model there. Where it does not give what it should, it goes again."""
-        if self.runner is None:
+        if self.outputs is None:
             return None
         golden = Golden.load(bundle.folder)
         try:
-            found = self.runner.outputs(path, golden.inputs, "auto")
+            found = self.outputs(path, golden.inputs)
             parity = compare(found, golden.outputs, output_step(bundle.folder / MODEL, found.values))
         except TargetError as error:
             self._give_up(bundle, error)
         if not parity.ok:
-            layer = self._first_layer(bundle, golden, found, self.runner)
+            layer = self._first_layer(bundle, golden, found)
             self._give_up(bundle, Disagreement(self.label, replace(parity, first_layer=layer)))
         return parity
 
-    def _first_layer(self, bundle: Bundle, golden: Golden, found: Outputs, runner: Runner) -> str:
+    def _first_layer(self, bundle: Bundle, golden: Golden, found: Outputs) -> str:
         from edge_targets._first_layer import first_layer
 
-        model = bundle.folder / MODEL
         try:
-            return first_layer(model, golden, found, lambda opened, example: runner.tensors(opened, example, "auto"))
+            return first_layer(bundle.folder / MODEL, golden, found, self.tensors) if self.tensors else ""
         except TargetError:
             return ""
 

@@ -11,14 +11,25 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 NOUNS = {
-    *("_children", "_tf", "artifact", "augment", "check", "choice", "convert", "cost", "dataset", "draft", "errors"),
+    *(
+        "_children",
+        "_mistakes",
+        "_tf",
+        "_yaml",
+        "_yaml_file",
+        "artifact",
+        "augment",
+        "check",
+        "choice",
+        "convert",
+        "cost",
+    ),
+    *("dataset", "devices", "draft", "errors"),
     *("plugins", "process", "progress", "quantize_configs", "settings", "stage", "storage", "task", "user_code"),
 }
-ROOMS = {"recipe", "intake", "stages", "data", "tasks", "verify", "report", "cache", "ota", "workplace"}
+ROOMS = {"bundle", "recipe", "intake", "stages", "data", "tasks", "verify", "report", "cache", "ota", "workplace"}
 PRIVATE = {
-    "_recipe_mistakes": "recipe",
     "_recipe_written": "recipe",
-    "_yaml": "recipe",
     "_intake": "intake",
     "_convert": "convert",
 } | {
@@ -31,8 +42,11 @@ ABOVE = {
     "forge": ROOMS,
     "inspection": ROOMS,
     "comparison": ROOMS,
-    "flow": ROOMS | {"forge"},
-    "cli": ROOMS | {"flow", "inspection", "comparison", "console"},
+    "measure": ROOMS,
+    "evaluation": ROOMS | {"measure"},
+    "benchmark": ROOMS | {"measure", "evaluation"},
+    "flow": ROOMS | {"forge", "measure"},
+    "cli": ROOMS | {"flow", "inspection", "comparison", "benchmark", "evaluation", "console"},
     "console": set[str](),
 }
 HEAVY = {"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"}
