@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Parity:
         why: what was held against what; where it is not ok, what is wrong.
         first_layer: the first layer whose output differs by more than it may; "" where nothing differs, or none
             was found.
+        allowed_steps: the largest difference that is still the same model: 0 for the same kernels.
     """
 
     kernels: str
@@ -59,6 +60,7 @@ class Parity:
     ok: bool
     why: str
     first_layer: str = ""
+    allowed_steps: int = TOLERANCE_STEPS
 
     def to_json(self) -> dict[str, Any]:
         """As reports hold it."""
@@ -130,41 +132,39 @@ def _distance(found: NDArray[Any], wanted: NDArray[Any]) -> float:
 
 def _held_against(golden: Outputs, found: Outputs, step: float, *, strict: bool) -> Parity:
     wanted, values = golden.values, found.values
+    verdict = Parity(
+        kernels=found.kernels,
+        runtime=f"{found.runtime} {found.runtime_version}",
+        examples=len(values),
+        exact=False,
+        max_steps=None,
+        same_top1=0,
+        ok=False,
+        why=f"it gives {values.dtype} {values.shape}, the reference {wanted.dtype} {wanted.shape}",
+        allowed_steps=0 if strict and wanted.dtype.kind in "iub" else TOLERANCE_STEPS,
+    )
     if values.shape != wanted.shape or values.dtype != wanted.dtype:
-        told = f"{values.dtype} {values.shape}"
-        return _verdict(found, 0, None, False, f"it gives {told}, the reference {wanted.dtype} {wanted.shape}")
+        return verdict
     steps = _largest_difference(values, wanted, step)
     agreeing = int(_agree_on_top(values, wanted, step).sum())
-    ok, why = _judged(steps, agreeing == len(wanted), strict=strict and wanted.dtype.kind in "iub")
+    ok, why = _judged(steps, agreeing == len(wanted), verdict.allowed_steps)
     against = f"{found.kernels} kernels against {golden.kernels} of {golden.runtime} {golden.runtime_version}"
-    return _verdict(found, agreeing, steps, ok, f"{why} ({against})")
+    return replace(verdict, exact=steps == 0, max_steps=steps, same_top1=agreeing, ok=ok, why=f"{why} ({against})")
 
 
-def _judged(steps: float | None, agreeing: bool, *, strict: bool) -> tuple[bool, str]:
+def _judged(steps: float | None, agreeing: bool, allowed: int) -> tuple[bool, str]:
     """Whether a difference is allowed, and what it means."""
     if steps is None:
         return False, "an output is no finite number"
     if steps == 0:
         return True, "the same to the bit"
     found = f"up to {steps:.3g} step{'s' if steps != 1 else ''} apart"
-    if strict:
-        return False, f"{found}, where the same kernels must agree to the bit"
-    if steps > TOLERANCE_STEPS:
-        return False, f"{found}, where {TOLERANCE_STEPS} are allowed"
+    if steps > allowed:
+        return (
+            False,
+            f"{found}, where {f'{allowed} are allowed' if allowed else 'the same kernels must agree to the bit'}",
+        )
     return agreeing, found if agreeing else f"{found}, and another output is the largest"
-
-
-def _verdict(found: Outputs, agreeing: int, steps: float | None, ok: bool, why: str) -> Parity:
-    return Parity(
-        kernels=found.kernels,
-        runtime=f"{found.runtime} {found.runtime_version}",
-        examples=len(found.values),
-        exact=steps == 0,
-        max_steps=steps,
-        same_top1=agreeing,
-        ok=ok,
-        why=why,
-    )
 
 
 def _largest_difference(found: NDArray[Any], wanted: NDArray[Any], step: float) -> float | None:

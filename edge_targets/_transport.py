@@ -88,6 +88,15 @@ class Transport(Protocol):
         """
 
 
+_RUNNING: set[subprocess.Popen[bytes]] = set()
+
+
+def end_running() -> None:
+    """End every program that a `Local` waits for, in whichever thread: what waits then fails, and clears up."""
+    for process in tuple(_RUNNING):
+        _end_group(process)
+
+
 class Local:
     """This machine as a device: a temporary folder and child processes.
 
@@ -124,12 +133,15 @@ class Local:
     ) -> Completed:
         with _file_of(stdin) as source:
             process = self._start(argv, source, env)
+        _RUNNING.add(process)
         try:
             return self._wait(process, argv[0], timeout_s)
         except BaseException:
             _end_group(process)
             process.wait()
             raise
+        finally:
+            _RUNNING.discard(process)
 
     def _start(self, argv: Sequence[str], stdin: IO[bytes], env: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
         try:

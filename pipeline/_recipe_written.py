@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import _yaml, plugins
-from pipeline._recipe_mistakes import Place, dotted
+from pipeline._mistakes import Place, dotted
+from pipeline._yaml_file import read_document
 from pipeline.choice import shown
 from pipeline.errors import RecipeError
 
 # How many words of a path stand before a plugin's name. People leave the name out; as written, it is there.
-PLUGIN_AT = {"task": 1, "data": 1, "model": 1, "stages": 2}
+PLUGIN_AT = {"task": 1, "data": 1, "model": 1, "stages": 2, "targets": 2}
 
 
 class WrittenRecipe:
@@ -29,7 +30,7 @@ class WrittenRecipe:
             RecipeError: it cannot be read, or is no mapping in plain YAML.
         """
         self.path = path
-        document = _document(path)
+        document = read_document(path, "recipe", _SEE_SCHEMA)
         if not isinstance(document.value, dict):
             what = "is empty" if document.value is None else f"holds {shown(document.value)}"
             raise RecipeError(f"{path} {what}.", expected="a mapping with the keys of a recipe", mend=_SEE_SCHEMA)
@@ -67,7 +68,8 @@ class WrittenRecipe:
 
     def _place_of(self, keys: list[str]) -> Place:
         """Where the value of a dotted key belongs."""
-        depth = PLUGIN_AT.get(keys[0], 0)
+        # Devices go by their place in the list alone: several may be of one kind.
+        depth = 0 if keys[0] == "targets" else PLUGIN_AT.get(keys[0], 0)
         if not depth or len(keys) == 1:
             return tuple(keys)
         slot: Place = (keys[0],) if depth == 1 else ("stages", self._stage(keys[1]))
@@ -126,32 +128,3 @@ def _plugin_name(written: Any) -> str:
 
 
 _SEE_SCHEMA = "`edgesmith schema` prints what a recipe may hold"
-
-
-def _document(path: Path) -> _yaml.Document:
-    try:
-        return _yaml.parse(_text(path))
-    except _yaml.YamlError as error:
-        where = f"{path}, line {error.line}" if error.line else str(path)
-        raise RecipeError(f"{where}: {error.what}.", expected="plain YAML", mend=error.mend) from None
-
-
-def _text(path: Path) -> str:
-    """The file's text; of a huge file, no more is read than it takes to refuse it."""
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(_yaml.MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise RecipeError(f"There is no recipe {path}.", expected="a YAML file") from None
-    except OSError as error:
-        raise RecipeError(
-            f"{path} cannot be read: {(error.strerror or str(error)).lower()}.", expected="a YAML file"
-        ) from None
-    if len(content) > _yaml.MAX_BYTES:
-        raise RecipeError(f"{path} is larger than 1 MiB.", expected="a recipe: a page of YAML", mend=_SEE_SCHEMA)
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RecipeError(
-            f"{path} is not text: byte {error.start} is no UTF-8.", expected="a YAML file in UTF-8", mend=_SEE_SCHEMA
-        ) from None

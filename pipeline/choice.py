@@ -8,13 +8,13 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, get_args, get_type_hints
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo, create_model
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo, create_model
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from edge_targets import Target
 from pipeline import plugins
 from pipeline.dataset import Dataset, DataSource
 from pipeline.errors import ModelError, UsageError
@@ -79,20 +79,35 @@ def settings_class(package: str, name: str) -> type[Settings]:
     """
     if package == "models":
         own = name == _FILE or _names_a_file(name)
-        return ModelFile if own else _options_class(plugins.module(package, name))
+        return ModelFile if own else _keywords_class(plugins.module(package, name).build, name, {})
+    if package == "edge_targets":
+        target = plugins.plugin_class(package, name, Target)  # type: ignore[type-abstract]
+        return _keywords_class(target.__init__, name, _argument_texts(target.__doc__ or ""), label=_LABEL)
     return plugins.plugin_class(package, name, _BASES[package])
 
 
-def _options_class(model: ModuleType) -> type[Settings]:
-    """The keyword-only parameters of a model's `build`, as settings."""
-    parameters = inspect.signature(model.build, eval_str=True).parameters.values()
+def _keywords_class(function: Any, name: str, texts: dict[str, str], **more: Any) -> type[Settings]:
+    """The keyword-only parameters of a function as settings, with a text on each where there is one."""
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
     fields: dict[str, Any] = {
-        each.name: (each.annotation, ... if each.default is each.empty else each.default)
+        each.name: (
+            each.annotation,
+            Field(... if each.default is each.empty else each.default, description=texts.get(each.name)),
+        )
         for each in parameters
         if each.kind is each.KEYWORD_ONLY
     }
-    name = model.__name__.rsplit(".", 1)[-1]
-    return create_model(name, __base__=Settings, __module__=model.__name__, **fields)
+    return create_model(name, __base__=Settings, __module__=function.__module__, **fields, **more)
+
+
+_LABEL = (str | None, Field(None, min_length=1, max_length=60, description="What results call this device."))
+
+
+def _argument_texts(docstring: str) -> dict[str, str]:
+    """What a docstring's `Args:` say of each argument."""
+    arguments = inspect.cleandoc(docstring).partition("Args:\n")[2].partition("\n\n")[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", arguments, re.MULTILINE)
+    return {name: re.sub(r"\s+", " ", text) for name, text in entries}
 
 
 @dataclass(frozen=True)
@@ -109,15 +124,13 @@ class Plugin:
         own = [_FILE] if self.package == "models" else []
         classes = {name: settings_class(self.package, name) for name in [*plugins.names(self.package), *own]}
         bare = [name for name, cls in classes.items() if not any(f.is_required() for f in cls.model_fields.values())]
-        forms = [
-            _named_form(name, handler(cls.__pydantic_core_schema__), name in bare) for name, cls in classes.items()
-        ]
+        forms = [named_form(name, handler(cls.__pydantic_core_schema__), name in bare) for name, cls in classes.items()]
         return {"anyOf": [{"enum": bare}, *(_PATH_FORMS if own else []), *forms]}
 
     def _read(self, value: Any, info: ValidationInfo) -> Settings | ModelSpec:
         if isinstance(value, (Settings, ModelSpec)):
             return value
-        name, settings = _name_and_settings(value)
+        name, settings = name_and_settings(value)
         if self.package == "models" and _names_a_file(name):
             name, settings = _FILE, {"path": name, **settings}
         try:
@@ -125,7 +138,7 @@ class Plugin:
         except UsageError as error:
             raise refusal(error.what, error.expected, error.mend) from None
         read = cls.model_validate_json(json.dumps(settings), context=info.context)
-        chosen = _with_full_paths(read, (info.context or {}).get("folder"))
+        chosen = with_full_paths(read, (info.context or {}).get("folder"))
         return ModelSpec(name, chosen) if self.package == "models" else chosen
 
 
@@ -146,12 +159,14 @@ def _names_a_file(name: str) -> bool:
     return re.search(_FILE_PATTERN, name) is not None
 
 
-def _named_form(name: str, settings: JsonSchemaValue, may_be_empty: bool) -> JsonSchemaValue:
+def named_form(name: str, settings: JsonSchemaValue, may_be_empty: bool) -> JsonSchemaValue:
+    """The JSON Schema of `{name: settings}`."""
     value = {"anyOf": [settings, {"type": "null"}]} if may_be_empty else settings
     return {"type": "object", "properties": {name: value}, "required": [name], "additionalProperties": False}
 
 
-def _name_and_settings(value: Any) -> tuple[str, dict[str, Any]]:
+def name_and_settings(value: Any) -> tuple[str, dict[str, Any]]:
+    """The plugin and its settings that `name` or `{name: settings}` stands for."""
     if isinstance(value, str):
         return value, {}
     if not isinstance(value, dict) or len(value) != 1:
@@ -162,7 +177,7 @@ def _name_and_settings(value: Any) -> tuple[str, dict[str, Any]]:
     return name, settings or {}
 
 
-def _with_full_paths(settings: Settings, folder: Path | None) -> Settings:
+def with_full_paths(settings: Settings, folder: Path | None) -> Settings:
     """Paths in a recipe are relative to its folder; from here on they hold wherever the work is done."""
     if folder is None:
         return settings

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline import forge, verify
+from pipeline import forge, measure, verify
 from pipeline.cache import library_versions
 from pipeline.report import ModelFacts, Report, write_report
 from pipeline.workplace import publish, workplace
@@ -51,7 +51,9 @@ def run(
 
         reference = forge.reference(drafts[-1], cache, progress)
         proof = verify.prove(artifact, baseline, drafts[-1], data, recipe.budgets, progress, reference)
-        measurements = verify.measure(artifact, baseline, recipe.targets, recipe.benchmark, progress)
+        rows = measure.measure_run(artifact, baseline, recipe.targets, recipe.benchmark, data, progress)
+        measurements = [found for row in rows for found in row.measurements.values()]
+        latency_checks = verify.latency_checks(recipe.budgets, measurements)
 
         report = Report(
             recipe=recipe.name,
@@ -62,7 +64,7 @@ def run(
             baseline=_facts(baseline, proof.baseline, data.task.metric),
             artifact=_facts(artifact, proof.artifact, data.task.metric),
             steps=steps,
-            checks=(*proof.checks, *verify.latency_checks(recipe.budgets, measurements)),
+            checks=(*proof.checks, *measure.parity_checks(rows), *latency_checks),
             layers=proof.layers,
             measurements=tuple(measurement.to_json() for measurement in measurements),
             seconds=time.perf_counter() - started,

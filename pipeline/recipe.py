@@ -15,16 +15,16 @@ from pydantic import (
     PrivateAttr,
     ValidationError,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
 )
 from pydantic_core import InitErrorDetails
 
-from pipeline import _yaml, plugins
-from pipeline._recipe_mistakes import Place, mistake, recipe_error
+from pipeline import _yaml
+from pipeline._mistakes import Place, mistake, recipe_error
 from pipeline._recipe_written import PLUGIN_AT, WrittenRecipe
 from pipeline.choice import ModelChoice, Plugin, refusal, settings_class
 from pipeline.dataset import DataSource
+from pipeline.devices import Device, DeviceChoice
 from pipeline.errors import RecipeError
 from pipeline.settings import BenchmarkSettings, Budgets, ConvertSettings, Settings
 from pipeline.stage import Stage
@@ -51,30 +51,13 @@ def _in_possible_order(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     return stages
 
 
-def _known_target(name: str) -> str:
-    known = plugins.names("edge_targets")
-    if name not in known:
-        near = plugins.nearest(name, known)
-        raise refusal(
-            f"there is no target named '{name}'",
-            f"one of: {', '.join(known)}",
-            f"did you mean '{near}'?" if near else "",
-        )
-    return name
-
-
-def _no_repeats(names: tuple[str, ...]) -> tuple[str, ...]:
-    for place, name in enumerate(names):
-        if name in names[:place]:
-            _refuse_at((place,), f"'{name}' stands there twice", mend="remove one of them")
-    return names
-
-
-_Target = Annotated[
-    str,
-    AfterValidator(_known_target),
-    WithJsonSchema({"type": "string", "enum": plugins.names("edge_targets")}),
-]
+def _no_repeats(targets: tuple[Device, ...]) -> tuple[Device, ...]:
+    labels = [each.label for each in targets]
+    for place, label in enumerate(labels):
+        if label in labels[:place]:
+            mend = "remove one of them, or give each a label of its own: {KIND: {label: NAME}}"
+            _refuse_at((place,), f"'{label}' stands there twice", mend=mend)
+    return targets
 
 
 class Recipe(Settings):
@@ -91,8 +74,8 @@ class Recipe(Settings):
         Field(description="What is done to the model, in this order.")
     )
     convert: ConvertSettings = Field(ConvertSettings(), description="How the model becomes int8.")
-    targets: Annotated[tuple[_Target, ...], AfterValidator(_no_repeats)] = Field(
-        ("host",), description="Devices on which the result is measured."
+    targets: Annotated[tuple[DeviceChoice, ...], AfterValidator(_no_repeats)] = Field(
+        ("host",), validate_default=True, description="Devices on which the result is measured."
     )
     budgets: Budgets = Field(Budgets(), description="What the result must keep to.")
     benchmark: BenchmarkSettings = Field(BenchmarkSettings(), description="How latency is measured.")
@@ -102,7 +85,8 @@ class Recipe(Settings):
     @field_validator("budgets")
     @classmethod
     def _only_for_its_targets(cls, budgets: Budgets, info: ValidationInfo) -> Budgets:
-        targets = info.data.get("targets", tuple(budgets.max_median_us))
+        found = info.data.get("targets")
+        targets = tuple(budgets.max_median_us) if found is None else tuple(each.label for each in found)
         for name in budgets.max_median_us:
             if name not in targets:
                 expected = f"one of the recipe's targets: {', '.join(targets) or 'it has none'}"
@@ -134,13 +118,14 @@ def recipe_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path, overrides: Sequence[str] = (), profiles: Path | None = None) -> Recipe:
     """Read and check a recipe. Imports no TensorFlow.
 
     Args:
         path: the YAML file.
         overrides: `stages.prune.sparsity=0.9`, each a place in the recipe and the YAML value to put there. A stage
             goes by its name, or by its number in the list, from 0. Paths stay relative to the recipe.
+        profiles: the file with the profiles that `targets` may name; None takes the user's own.
 
     Raises:
         RecipeError: every mistake that was found, with its place.
@@ -150,7 +135,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         written.override(override)
     values = {"name": _name_of(path), **written.values}
     try:
-        return Recipe.model_validate_json(json.dumps(values), context={"folder": path.parent.absolute()})
+        return Recipe.model_validate_json(
+            json.dumps(values), context={"folder": path.parent.absolute(), "profiles": profiles}
+        )
     except ValidationError as error:
         raise _explained(error, written) from None
 
@@ -168,7 +155,13 @@ def _explained(error: ValidationError, written: WrittenRecipe) -> RecipeError:
     return recipe_error(str(written.path), mistakes)
 
 
-_PACKAGES = {"task": "pipeline.tasks", "data": "pipeline.data", "model": "models", "stages": "pipeline.stages"}
+_PACKAGES = {
+    "task": "pipeline.tasks",
+    "data": "pipeline.data",
+    "model": "models",
+    "stages": "pipeline.stages",
+    "targets": "edge_targets",
+}
 
 
 def _owner(place: Place) -> type[BaseModel]:

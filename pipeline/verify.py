@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_targets._base import BenchmarkPlan, Target, TargetError
+from edge_targets._base import Target, TargetError
 from edge_targets.tflite_cost import WeightCost, total_macs, weight_costs
 from edge_targets.tflite_graph import Graph, Tensor, parse_graph
 from pipeline import _sqnr
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.dataset import Dataset, Split
     from pipeline.draft import Draft
     from pipeline.progress import Progress
-    from pipeline.settings import BenchmarkSettings, Budgets
+    from pipeline.settings import Budgets
     from pipeline.task import Task
 
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
@@ -112,20 +112,6 @@ def score(artifact: Artifact, data: Dataset, advance: Callable[[int], None]) -> 
         return _readout(artifact, data.validation, task, lambda _: None)
 
     return Score(value, {**task.operating_point(held_out, y, found), **details}, found)
-
-
-def measure(
-    artifact: Artifact, baseline: Artifact, targets: Sequence[str], settings: BenchmarkSettings, progress: Progress
-) -> tuple[Measurement, ...]:
-    """Latency of both models on every target, side by side in one run, so that a noisy moment hits both."""
-    plan = BenchmarkPlan(**settings.model_dump())
-    models = {"float32": baseline.path, "int8": artifact.path}
-    found: list[Measurement] = []
-    with progress.bar("benchmark", len(targets)) as bar:
-        for name in targets:
-            found.extend(_target(name).benchmark(models, plan).values())
-            bar.advance(1, name)
-    return tuple(found)
 
 
 def layer_table(model: bytes) -> tuple[Layer, ...]:
@@ -312,9 +298,5 @@ def _stored(split: Split, spec: TensorSpec, advance: Callable[[int], None]) -> I
         advance(len(x))
 
 
-def _target(name: str) -> Target:
-    return plugin_class("edge_targets", name, Target)()  # type: ignore[type-abstract]
-
-
 def _interpreter() -> Target:
-    return _target("host")
+    return plugin_class("edge_targets", "host", Target)()  # type: ignore[type-abstract]

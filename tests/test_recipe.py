@@ -31,7 +31,6 @@ BAD = {
     "unknown_model": TINY_RECIPE.replace("lenet5", "lenet6"),
     "unknown_option": TINY_RECIPE.replace("model: lenet5", "model: {lenet5: {varient: caffe}}"),
     "unknown_model_file_setting": TINY_RECIPE.replace("model: lenet5", "model: {mine.keras: {custom_object: a.py}}"),
-    "unknown_target": TINY_RECIPE + "targets: [hots]\n",
     "sparsity_too_high": TINY_RECIPE.replace("sparsity: 0.5", "sparsity: 1.5"),
     "text_for_a_number": TINY_RECIPE.replace("sparsity: 0.5", "sparsity: 'half'"),
     "float_for_an_integer": TINY_RECIPE.replace("epochs: 2", "epochs: 2.5"),
@@ -114,7 +113,7 @@ def test_a_recipe_loads_with_its_defaults(tiny: Path) -> None:
     assert recipe.name == "tiny"
     assert [stage.stage_name() for stage in recipe.stages] == ["train", "prune", "qat"]
     assert recipe.model.options["variant"] == "classic"
-    assert recipe.targets == ("host",)
+    assert [each.label for each in recipe.targets] == ["host"]
     assert recipe.data.model_dump()["path"] == tiny.with_name("tiny.npz")
 
 
