@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from edge_targets.tflite_graph import Graph, Operator, Tensor, weight_places
+from edge_targets.tflite_graph import MOST_RANK, Graph, Operator, Tensor, weight_places
+
+MOST_NUMBERS = 2 * MOST_RANK
+"""Amounts of padding, two a dimension: no list of sizes or axes is longer."""
 
 
 class Status(StrEnum):
@@ -62,13 +65,16 @@ class Node:
         return self.operator.options.get(name, 0)
 
     def numbers(self, place: int) -> tuple[int, ...]:
-        """A constant input as whole numbers, all of its dimensions in one; () if it is none such.
+        """A constant input as whole numbers, all of its dimensions in one; () if it is no list of sizes or axes.
 
         Raises:
             UnusableModel: its bytes do not fit its shape.
         """
         tensor = self.input(place)
         if tensor is None or tensor.data is None or not tensor.dtype.startswith(("int", "uint")):
+            return ()
+        # A million operators may read one constant of megabytes, if a file is built to keep us busy.
+        if tensor.size > MOST_NUMBERS:
             return ()
         return tuple(int(number) for number in tensor.values().reshape(-1))
 

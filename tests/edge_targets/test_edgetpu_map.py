@@ -20,7 +20,7 @@ from edge_targets.tflite_graph import Operator as Node
 from pipeline.errors import UsageError
 from pipeline.inspection import Options, inspect
 from pipeline.progress import Progress
-from tests.edge_targets.one_operator import Operator, Tensor, model, zeros
+from tests.edge_targets.one_operator import Operator, Tensor, constant, model, zeros
 from tests.edge_targets.test_edgetpu_rules import BREAKS, MEETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -215,6 +215,19 @@ def mutated(whole: bytes, rng: random.Random) -> bytes:
         nasty = (0, 1, 2, 4, 127, 2**31 - 1, 2**31, 2**32 - 4, 2**32 - 1, len(whole))
         damaged[place : place + 4] = rng.choice(nasty).to_bytes(4, "little")
     return bytes(damaged[: rng.randint(8, len(damaged))]) if rng.random() < 0.05 else bytes(damaged)
+
+
+def test_a_file_that_is_built_to_keep_us_busy_does_not() -> None:
+    """Thousands of operators whose axes are one constant of a million numbers."""
+    tensors = {"axes": constant([1] * 10**6), "t0": Tensor((1, 8, 4))}
+    operators = []
+    for number in range(1, 3001):
+        tensors[f"t{number}"] = Tensor((1, 8, 4))
+        operators.append(Operator("MEAN", [f"t{number - 1}", "axes"], [f"t{number}"]))
+    graph = parse_graph(model(tensors, operators))
+    begin = time.process_time()
+    assert len(placements(graph, "usb3").operators) == 3000
+    assert time.process_time() - begin < 5
 
 
 def test_two_thousand_damaged_models_are_told_of_or_refused() -> None:
