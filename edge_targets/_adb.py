@@ -127,14 +127,16 @@ class Adb:
     def _found(self) -> str:
         if self._address is not None:
             serial = self._client.connect(self._address)
-            return self._wanted or serial
+            if self._wanted is None:
+                return serial
         serial = self._wanted or self._client.choose()
         self._client.require(serial)
         return serial
 
     def _make_folder(self) -> None:
         root, folder = shlex.quote(self._root), shlex.quote(self._folder)
-        sweep = f"find {root} -maxdepth 1 -name 'run-*' -mtime +1 -exec rm -rf {{}} +"
+        left = "\\( -name 'run-*' -o -name '.[0-9a-f]*' \\)"
+        sweep = f"find {root} -maxdepth 1 {left} -mtime +1 -exec rm -rf {{}} +"
         done = self._shell(f"mkdir -p {root} && mkdir -m 700 {folder} && {{ {sweep}; }} 2>/dev/null; [ -d {folder} ]")
         if done.returncode != 0:
             raise DeviceError(f"No work folder could be made on {self.serial}.{last_words(done)}", mend=_room(done))

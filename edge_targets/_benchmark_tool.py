@@ -88,22 +88,34 @@ class BenchmarkTool:
             profile=self._told(graph, plan, name, profile=True).profile if self._profile else None,
         )
 
-    def outputs(self, model: Path, inputs: NDArray[Any], machine: str) -> Outputs:
-        """The first output for each of the inputs (n, ...), which are few: each is a start of the tool."""
+    @cached_property
+    def gives_outputs(self) -> bool:
+        """Whether this version writes a model's outputs to a file."""
+        return not self._missing
+
+    def outputs(self, model: Path, inputs: NDArray[Any], machine: str, path: str | None = None) -> Outputs:
+        """The first output for each of the inputs (n, ...), which are few: each is a start of the tool.
+
+        Args:
+            model: the model on this machine.
+            inputs: as it takes them.
+            machine: the device's architecture.
+            path: where the model lies on the device; None pushes it.
+        """
         graph = read_graph(model)
         wanted, output = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
         if len(graph.inputs) != 1:
             raise WrongInput(f"The model has {len(graph.inputs)} inputs.", expected="a model of one input")
         _must_fit(inputs, wanted)
         sizes = [_nbytes(graph.tensors[index]) for index in graph.outputs]
-        starts = list(self._starts(model, inputs))
+        starts = list(self._starts(path or self._transport.push(model, "model.tflite"), inputs))
         rows = [_first_output(content, sizes, output) for _, _, content in starts]
         kernels, version = starts[0][:2]
         return Outputs(kernels, RUNTIME, version, machine, np.stack(rows))
 
     def tensors(self, model: Path, example: NDArray[Any]) -> NDArray[np.uint8]:
         """The bytes of all outputs for one example (1, ...), one after another, (bytes,)."""
-        [(_, _, content)] = self._starts(model, example)
+        [(_, _, content)] = self._starts(self._transport.push(model, "model.tflite"), example)
         return np.frombuffer(content, np.uint8)
 
     def _told(self, graph: str, plan: BenchmarkPlan, name: str, *, profile: bool) -> Told:
@@ -112,32 +124,30 @@ class BenchmarkTool:
         )
         return tool.read(done, self._delegate, f"the model '{name}'")
 
-    def _starts(self, model: Path, inputs: NDArray[Any]) -> Iterator[tuple[str, str, bytes]]:
+    def _starts(self, path: str, inputs: NDArray[Any]) -> Iterator[tuple[str, str, bytes]]:
         """Of each input: the kernels that ran, the tool's version, and the bytes of all outputs."""
-        if missing := FOR_OUTPUTS - self._flags:
+        if self._missing:
             raise Unsupported(
-                f"This benchmark_model cannot give a model's outputs: it knows no --{min(missing)}.",
+                f"This benchmark_model cannot give a model's outputs: it knows no --{min(self._missing)}.",
                 expected="a version of 2022 or later",
                 mend=tool.WHERE_TO_GET_IT,
             )
-        self._transport.push(model, "model.tflite")
         with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
             source, sink = Path(folder, "input.bin"), Path(folder, "output.bin")
             for example in inputs:
                 # By plain names in the work folder: a path could hold the signs that the flag is taken apart by.
                 source.write_bytes(np.ascontiguousarray(example).tobytes())
                 self._transport.push(source, source.name)
-                flags = flags_of.output_flags(
-                    "model.tflite", (1, *example.shape), source.name, sink.name, self._delegate
-                )
+                flags = flags_of.output_flags(path, (1, *example.shape), source.name, sink.name, self._delegate)
                 text = tool.must_have_run(self._run(flags, START_TIMEOUT_S), self._delegate, "the model")
                 self._transport.pull(sink.name, sink)
                 yield tool.kernels(text, self._delegate), self._version(tool.version(text)), sink.read_bytes()
 
     @cached_property
-    def _flags(self) -> frozenset[str]:
+    def _missing(self) -> frozenset[str]:
+        """What it would have to know to give outputs."""
         done = self._run(["--help"], START_TIMEOUT_S)
-        return flags_of.known_flags((done.stdout + b"\n" + done.stderr).decode("utf-8", "replace"))
+        return FOR_OUTPUTS - flags_of.known_flags((done.stdout + b"\n" + done.stderr).decode("utf-8", "replace"))
 
     def _version(self, told: str) -> str:
         return told or f"sha256:{self._digest[:12]}"

@@ -27,13 +27,15 @@ from edge_targets._base import (
 from edge_targets._benchmark_flags import Delegate
 from edge_targets._benchmark_model import WHERE_TO_GET_IT
 from edge_targets._benchmark_tool import BenchmarkTool
+from edge_targets._bundle import MODEL, Bundle
+from edge_targets._deploy import Installer
 from edge_targets._runner import Runner, RunnerTarget
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edge_targets._parity import Outputs
+    from edge_targets._parity import Deployment, Outputs
 
 _NETWORK = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[\w.-]+):\d{1,5}")
 _SERIAL = re.compile(r"[\w.:()\[\]-]{1,100}", re.ASCII)
@@ -59,7 +61,7 @@ class AndroidTarget(RunnerTarget):
     """
 
     provenance = "device"
-    capabilities = Capabilities(benchmark=True, evaluate=True, delegates=("xnnpack", "gpu", "nnapi"))
+    capabilities = Capabilities(benchmark=True, evaluate=True, deploy=True, delegates=("xnnpack", "gpu", "nnapi"))
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class AndroidTarget(RunnerTarget):
         folder: str = ROOT,
         provenance: Provenance = "device",
     ) -> None:
+        self._models_root = f"{folder}/models"
         self._reach = partial(Adb, serial, connect, adb=adb, server_port=server_port, root=folder)
         self._tool_path = benchmark_model
         self._delegate: Delegate = delegate
@@ -102,8 +105,8 @@ class AndroidTarget(RunnerTarget):
             facts = self._facts(adb)
             provenance = self._provenance(facts)
             if self._tool_path is None:
-                with self._python_runner(adb) as runner:
-                    found = runner.benchmark(models, plan, target=self.label, provenance=provenance)
+                runner = self._python_runner(adb)
+                found = runner.benchmark(models, plan, target=self.label, provenance=provenance)
                 return {name: _with_facts(one, facts) for name, one in found.items()}
             tool = self._tool(adb, self._tool_path)
             about: dict[str, Any] = {"target": self.label, "provenance": provenance, "device": facts}
@@ -122,25 +125,52 @@ class AndroidTarget(RunnerTarget):
         with self._reach() as adb:
             return self._tool(adb, self._tool_path).tensors(model, example)
 
-    @contextmanager
-    def _runner(self) -> Iterator[Runner]:
-        with self._reach() as adb, self._python_runner(adb) as runner:
-            yield runner
+    def _deploy(self, bundle: Path) -> Deployment:
+        whole = Bundle.read(bundle)
+        with self._reach() as adb:
+            return self._installer(adb, whole.folder / MODEL).deploy(whole)
+
+    def _rollback(self, name: str) -> Deployment:
+        with self._reach() as adb:
+            return self._installer(adb).rollback(name)
+
+    def _deployed(self, name: str) -> Deployment | None:
+        with self._reach() as adb:
+            return self._installer(adb).deployed(name)
+
+    def _installer(self, adb: Adb, model: Path | None = None) -> Installer:
+        """What keeps models on the device; a model that is new there is tested by whatever can."""
+        plain = Installer(adb, self.label, self._models_root)
+        if model is None:
+            return plain
+        if self._tool_path is None:
+            return self._python_runner(adb).installer(self.label, self._models_root) if self._python else plain
+        tool, machine = self._tool(adb, self._tool_path), self._facts(adb).machine
+        if not tool.gives_outputs:
+            return plain
+        return replace(
+            plain,
+            outputs=lambda path, inputs: tool.outputs(model, inputs, machine, path),
+            tensors=tool.tensors,
+        )
 
     @contextmanager
-    def _python_runner(self, adb: Adb) -> Iterator[Runner]:
+    def _runner(self) -> Iterator[Runner]:
+        with self._reach() as adb:
+            yield self._python_runner(adb)
+
+    def _python_runner(self, adb: Adb) -> Runner:
         if self._python is not None:
-            yield Runner(adb, (self._python, "-I"))
-        elif self._tool_path is not None:
+            return Runner(adb, (self._python, "-I"))
+        if self._tool_path is not None:
             raise Unsupported(
                 f"benchmark_model does not evaluate on '{self.label}'.", mend="set 'python' to a Python on the device"
             )
-        else:
-            raise ToolMissing(
-                f"Nothing is set that runs models on '{self.label}'.",
-                expected="'benchmark_model', a program on this machine, or 'python', one on the device",
-                mend=WHERE_TO_GET_IT,
-            )
+        raise ToolMissing(
+            f"Nothing is set that runs models on '{self.label}'.",
+            expected="'benchmark_model', a program on this machine, or 'python', one on the device",
+            mend=WHERE_TO_GET_IT,
+        )
 
     def _tool(self, adb: Adb, path: Path) -> BenchmarkTool:
         if not path.is_file():

@@ -41,6 +41,7 @@ class Manners:
         hang_on: a word; a command with it is taken and never answered.
         corrupt: a byte of what is pushed changes on the way.
         garbage_on: a word; a command with it gives binary nonsense and exit code 0.
+        shell: what runs commands.
         programs: folder that comes first on the PATH of commands; None for the machine's own programs only.
     """
 
@@ -53,6 +54,7 @@ class Manners:
     corrupt: bool = False
     garbage_on: str | None = None
     programs: Path | None = None
+    shell: str = "/bin/sh"
 
 
 @dataclass
@@ -304,7 +306,7 @@ class _Stream:
             self._tell(EXIT, b"\0", split=split)
             return
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", command],
+            [manners.shell, "-c", command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if split else subprocess.STDOUT,

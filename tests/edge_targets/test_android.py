@@ -13,6 +13,7 @@ import pytest
 from edge_targets import (
     BenchmarkPlan,
     DeviceError,
+    Disagreement,
     Golden,
     TargetError,
     ToolMissing,
@@ -22,6 +23,7 @@ from edge_targets import (
     WrongInput,
     _android_facts,
 )
+from edge_targets._bundle import Bundle
 from edge_targets.android import AndroidTarget
 from edge_targets.host import HostTarget
 from tests.edge_targets import benchmark_model_fake
@@ -63,6 +65,18 @@ def android(device: FakeAdbd, adb_server: AdbServer) -> Make:
         )
 
     return made
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, int8_model: Path) -> Path:
+    """Two golden vectors of the int8 net, made with XNNPACK."""
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    folder.joinpath("model.tflite").write_bytes(int8_model.read_bytes())
+    x = np.random.default_rng(5).integers(-128, 128, (2, 8, 8, 1), np.int8)
+    Golden(x, (HostTarget(xnnpack=True)._outputs(int8_model, x, "ai_edge_litert"),)).save(folder)
+    Bundle.write(folder, "net")
+    return folder
 
 
 @pytest.fixture
@@ -117,11 +131,11 @@ def test_a_version_without_percentiles_tells_no_median(android: Make, tmp_path: 
         found.must_have_median()
 
 
-def test_golden_vectors_are_checked_with_what_measures(android: Make, tool: Path, int8_model: Path) -> None:
-    rng = np.random.default_rng(5)
-    x = rng.integers(-128, 128, (2, 8, 8, 1), np.int8)
-    golden = Golden(x, (HostTarget(xnnpack=True)._outputs(int8_model, x, "ai_edge_litert"),))
-    target = android(benchmark_model=tool)
+def test_golden_vectors_are_checked_with_what_measures(
+    android: Make, tool: Path, int8_model: Path, bundle: Path
+) -> None:
+    golden, target = Golden.load(bundle), android(benchmark_model=tool)
+    x = golden.inputs
     parity = target.check(int8_model, golden)
     assert (parity.ok, parity.exact, parity.examples) == (True, True, 2)
     assert parity.runtime.startswith("benchmark_model sha256:")
@@ -130,6 +144,34 @@ def test_golden_vectors_are_checked_with_what_measures(android: Make, tool: Path
     assert not target.check(int8_model, wrong).ok
     with pytest.raises(WrongInput, match="float32"):
         target.check(int8_model, Golden(x.astype(np.float32), golden.outputs))
+
+
+@pytest.mark.parametrize("runner", ["benchmark_model", "python"])
+def test_a_model_stays_on_the_device(
+    runner: str, android: Make, tool: Path, device: FakeAdbd, bundle: Path, tmp_path: Path
+) -> None:
+    target = android(**{runner: tool if runner == "benchmark_model" else sys.executable})
+    done = target.deploy(bundle)
+    assert done.self_test is not None
+    assert (done.self_test.ok, done.self_test.exact, done.changed) == (True, True, True)
+    assert Path(done.path).read_bytes() == bundle.joinpath("model.tflite").read_bytes()
+    assert Path(done.path).is_relative_to(device.root / "tmp & $(more)/models/net")
+    assert target.deployed("net") == replace(done, self_test=None, changed=False)
+
+
+def test_a_device_without_a_runner_keeps_models_untested(android: Make, bundle: Path) -> None:
+    assert android().deploy(bundle).self_test is None
+
+
+def test_a_model_that_gives_other_outputs_there_is_not_deployed(
+    android: Make, tool: Path, device: FakeAdbd, bundle: Path
+) -> None:
+    golden = Golden.load(bundle)
+    Golden(golden.inputs, tuple(replace(each, values=each.values + 20) for each in golden.outputs)).save(bundle)
+    Bundle.write(bundle, "net")
+    with pytest.raises(Disagreement, match="gives other outputs than the reference"):
+        android(benchmark_model=tool).deploy(bundle)
+    assert android().deployed("net") is None
 
 
 def test_an_old_tool_gives_no_outputs(android: Make, tmp_path: Path, int8_model: Path) -> None:
