@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo lab test lint clean
 
 setup: $(STAMP)
 
@@ -21,6 +21,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Emulated devices for the tests (tests/lab/README.md): built once, into the user's cache.
+lab: setup
+	$(BIN)/python -m tests.lab build
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -15,6 +15,8 @@ from tests.small import Command, write_tiny
 # tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+pytest_plugins = ["tests.lab.fixtures"]
+
 GOLDEN = Path(__file__).parent / "golden"
 
 
