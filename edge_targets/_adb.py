@@ -11,8 +11,8 @@ import re
 import secrets
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -191,19 +191,13 @@ class Adb:
         """Run a script in the device's shell, in a process group of its own that is ended with all that is in it."""
         token = secrets.token_hex(8)
         line = _guarded(script, token, self._root, split=self._split)
-        try:
-            done = self._ask(line, timeout_s, most_output_bytes)
-        except Timeout as error:
-            self._end(token)
-            raise Timeout(
-                f"'{subject}' had not finished on {self.serial} after {timeout_s:g} s, and was ended.",
-                mend="a slow device or a large model may need fewer runs",
-            ) from error
-        except DeviceError as error:
-            self._end(token)
-            raise DeviceError(
-                f"'{subject}' on {self.serial} gave more than {most_output_bytes} bytes, and was ended."
-            ) from error
+        with _in_our_words(subject, self.serial, timeout_s, most_output_bytes):
+            try:
+                done = self._ask(line, timeout_s, most_output_bytes)
+            # Ctrl-C, too: an old device does not notice that nobody listens any more.
+            except BaseException:
+                self._end(token)
+                raise
         return self._ended(done, token)
 
     def _ask(self, line: str, timeout_s: float, most_output_bytes: int = 2**20) -> Completed:
@@ -231,6 +225,21 @@ class Adb:
         mark = _mark(self._root, token)
         with suppress(TargetError):
             self._ask(f"p=$(cat {mark}) && {{ kill -9 -$p || kill -9 $p; }}; rm -f {mark} {mark}-stderr", ASK_TIMEOUT_S)
+
+
+@contextmanager
+def _in_our_words(subject: str, serial: str, timeout_s: float, most_output_bytes: int) -> Iterator[None]:
+    """The client's errors are about the client; a user wants to know of the program on the device."""
+    try:
+        yield
+    except Timeout as error:
+        raise Timeout(
+            f"'{subject}' had not finished on {serial} after {timeout_s:g} s, and was ended.",
+            mend="a slow device or a large model may need fewer runs",
+        ) from error
+    except DeviceError as error:
+        what = f"'{subject}' on {serial} gave more than {most_output_bytes} bytes, and was ended."
+        raise DeviceError(what) from error
 
 
 def _guarded(script: str, token: str, root: str, *, split: bool) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -100,11 +103,24 @@ def a_hang_is_ended_with_all_that_it_started(reach: Reach, folder: Path) -> None
     with reach() as adb:
         with pytest.raises(Timeout, match=r"not finished on .* after 3 s"):
             sh(adb, "sleep 600 & echo $! > child; echo $$ > parent; wait", timeout_s=3)
-        numbers = sh(adb, "cat child parent").stdout.split()
-        assert len(numbers) == 2
-        # A process that was ended may wait for its parent to look: Z.
-        state = sh(adb, f"for p in {int(numbers[0])} {int(numbers[1])}; do grep State: /proc/$p/status; done").stdout
-        assert not re.search(rb"State:\s+[^ZX]", state), state
+        assert not running(adb)
+
+
+def running(adb: Adb) -> list[bytes]:
+    """Which of the processes `parent` and `child` that a test started are still there."""
+    numbers = sh(adb, "cat parent child").stdout.split()
+    assert len(numbers) == 2
+    states = sh(adb, f"for p in {int(numbers[0])} {int(numbers[1])}; do grep State: /proc/$p/status; done").stdout
+    # One that was ended may wait for its parent to look: Z.
+    return re.findall(rb"State:\s+[^ZX]", states)
+
+
+def an_interrupt_ends_what_runs_there(reach: Reach, folder: Path) -> None:
+    with reach() as adb:
+        threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            sh(adb, "sleep 600 & echo $! > child; echo $$ > parent; wait")
+        assert not running(adb)
 
 
 def a_flood_is_ended(reach: Reach, folder: Path) -> None:
@@ -147,6 +163,7 @@ CASES: list[Callable[[Reach, Path], None]] = [
     output_is_bytes,
     what_is_missing_is_named,
     a_hang_is_ended_with_all_that_it_started,
+    an_interrupt_ends_what_runs_there,
     a_flood_is_ended,
     a_large_file_is_not_pulled,
     of_endless_complaints_the_last_are_kept,

@@ -187,6 +187,7 @@ class _Stream:
         self._acknowledged = threading.Semaphore(0)
         self._open = True
         self._process: subprocess.Popen[bytes] | None = None
+        self._split = False
 
     def serve(self, service: str) -> None:
         name, _, command = service.partition(":")
@@ -209,11 +210,11 @@ class _Stream:
             self.hang_up()
 
     def hang_up(self) -> None:
-        """The other end is gone: as adbd does, tell the shell and nobody else."""
+        """The other end is gone: as adbd does, tell the shell and nobody else, and that only in the new protocol."""
         self._open = False
         self._acknowledged.release()
         self._inbox.put(b"")
-        if self._process and self._process.poll() is None:
+        if self._split and self._process and self._process.poll() is None:
             self._process.send_signal(signal.SIGHUP)
 
     def _write(self, data: bytes) -> None:
@@ -305,6 +306,7 @@ class _Stream:
             self._tell(STDOUT, GARBAGE, split=split)
             self._tell(EXIT, b"\0", split=split)
             return
+        self._split = split
         self._process = subprocess.Popen(
             [manners.shell, "-c", command],
             stdin=subprocess.DEVNULL,
