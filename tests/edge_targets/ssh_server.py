@@ -73,8 +73,8 @@ def serving(folder: Path, shell: str = "/bin/sh", *, authority: Path | None = No
         try:
             assert process.stdout is not None
             server = Server(process, int(process.stdout.readline()), folder)
-            public = folder.joinpath("host key.pub").read_text()
-            folder.joinpath("known hosts").write_text(f"[127.0.0.1]:{server.port} {public}")
+            shown = folder.joinpath("host key.pub").read_text()
+            folder.joinpath("known hosts").write_text(f"[127.0.0.1]:{server.port} {shown}")
             yield server
         finally:
             process.kill()
