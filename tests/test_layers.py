@@ -27,7 +27,7 @@ NOUNS = {
     *("dataset", "devices", "draft", "errors"),
     *("plugins", "process", "progress", "quantize_configs", "settings", "stage", "storage", "task", "user_code"),
 }
-ROOMS = {"bundle", "recipe", "intake", "stages", "data", "tasks", "verify", "report", "cache", "ota", "workplace"}
+ROOMS = {"recipe", "intake", "stages", "data", "tasks", "verify", "report", "cache", "ota", "workplace"}
 PRIVATE = {
     "_recipe_written": "recipe",
     "_intake": "intake",
@@ -43,10 +43,13 @@ ABOVE = {
     "inspection": ROOMS,
     "comparison": ROOMS,
     "measure": ROOMS,
+    "bundle": ROOMS,
     "evaluation": ROOMS | {"measure"},
     "benchmark": ROOMS | {"measure", "evaluation"},
+    "deployment": ROOMS | {"bundle", "measure", "evaluation"},
     "flow": ROOMS | {"forge", "measure"},
-    "cli": ROOMS | {"flow", "inspection", "comparison", "benchmark", "evaluation", "console"},
+    "commands": ROOMS | {"flow", "inspection", "comparison", "benchmark", "evaluation", "deployment", "console"},
+    "cli": {"commands"},
     "console": set[str](),
 }
 HEAVY = {"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"}

@@ -5,6 +5,8 @@ A terminal table, one self-contained HTML file, Markdown for a pull request, a m
 
 from __future__ import annotations
 
+from pipeline.report._benchmarked import render_benchmark, render_evaluation
+from pipeline.report._compared import render_comparison
 from pipeline.report._formats import format_for, page_beside, read_reports, report_text, show_reports
 from pipeline.report._inspected import render_inspection
 from pipeline.report._json import json_object, json_text
@@ -23,6 +25,9 @@ __all__ = [
     "page_beside",
     "read_report",
     "read_reports",
+    "render_benchmark",
+    "render_comparison",
+    "render_evaluation",
     "render_inspection",
     "render_table",
     "report_text",

@@ -1,0 +1,86 @@
+"""edgesmith deploy: a model onto devices, to stay; back to the one before; or what is there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.commands import _shared as shared
+
+
+@click.command()
+@click.argument("source", metavar="MODEL|RUN_FOLDER|BUNDLE", required=False, type=click.Path(path_type=Path))
+@click.option("--target", "targets", multiple=True, required=True, metavar="NAME", help="A device; repeatable.")
+@click.option(
+    "--targets", "profiles", type=click.Path(path_type=Path), help="Default: ~/.config/edgesmith/targets.yaml."
+)
+@click.option("--name", help="What it is deployed as; default: the recipe's name, or the file's.")
+@click.option("--packed", is_flag=True, help="Send the model compressed, to devices with Python.")
+@click.option("--data", type=click.Path(path_type=Path), help="An .npz of real inputs for the self-test.")
+@click.option("--rollback", is_flag=True, help="Switch back to the version before.")
+@click.option("--status", is_flag=True, help="Tell what is in use, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@shared.debug
+def command(
+    source: Path | None,
+    targets: tuple[str, ...],
+    profiles: Path | None,
+    name: str | None,
+    packed: bool,
+    data: Path | None,
+    rollback: bool,
+    status: bool,
+    as_json: bool,
+) -> None:
+    """Put a model on devices: checked and tried there, then switched to in one step.
+
+    A device that fails keeps the model that it had. The version before stays there for --rollback.
+    """
+    if (rollback or status) and (packed or data is not None or (rollback and status)):
+        raise click.UsageError("--rollback and --status each stand with MODEL or --name and --target alone.")
+    if source is None and not (rollback or status):
+        raise click.UsageError("Missing argument 'MODEL|RUN_FOLDER|BUNDLE'.")
+    from pipeline import deployment
+    from pipeline.console import ConsoleProgress
+    from pipeline.devices import devices
+
+    named = devices(targets, profiles)
+    with ConsoleProgress() as progress:
+        if source is not None and not (rollback or status):
+            document = deployment.deploy(source, named, deployment.Options(name, packed, data), progress)
+        else:
+            act = deployment.rollback if rollback else deployment.status
+            document = act(deployment.name_of(source, name), named, progress)
+    if as_json:
+        shared.print_json(document)
+    else:
+        for row in document["devices"]:
+            _tell(row)
+    sys.exit(0 if document["ok"] else 3)
+
+
+def _tell(row: dict[str, Any]) -> None:
+    """One device: a line on what is there, or what went wrong."""
+    label = click.style(row["label"], bold=True)
+    error = row["error"]
+    if error is not None:
+        rest = [f"  {word}: {error[key]}" for word, key in _WORDS if error[key]]
+        shared.print_out("\n".join([f"{label}  {click.style(row['status'], fg='red')}: {error['what']}", *rest]))
+        return
+    if row["sha256"] is None:
+        shared.print_out(f"{label}  nothing deployed under this name")
+        return
+    tried = row["self_test"]
+    facts = [
+        f"{row['status']} {row['sha256'][:12]}",
+        f"self-test: {tried['why']}" if tried else "",
+        f"before it: {row['previous_sha256'][:12]}" if row["previous_sha256"] else "",
+        row["path"],
+    ]
+    shared.print_out(f"{label}  {' · '.join(fact for fact in facts if fact)}")
+
+
+_WORDS = (("expected", "expected"), ("to mend it", "mend"))
