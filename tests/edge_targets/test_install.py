@@ -123,7 +123,7 @@ def test_pip_fetches_what_is_published(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
     with Local() as transport:
         install = Install(transport, sys.executable, str(tmp_path / "root"))
-        with pytest.raises(DeviceError, match=r"pip could not install ai-edge-litert numpy: .*No matching distribution"):
+        with pytest.raises(DeviceError, match=r"pip could not install ai-edge.*No matching distribution"):
             install.fetch("auto")
         assert not list((tmp_path / "root").iterdir())
         for name in (LITERT, f"numpy-1.26.4-{TAG}-{TAG}-linux_x86_64.whl"):
