@@ -9,10 +9,10 @@ from pipeline.report import _format as fmt
 from pipeline.report._drawing import FLOAT, INT8, Chart
 from pipeline.report._json import JsonObject
 
-MOST_ROWS = 2_000
-"""Rows of all profiles of a page together: fifty devices with two hundred operators would be a page of 4 MB."""
+MOST_ROWS = 1_500
+"""Rows of all profiles of a page together: fifty devices with two hundred operators would be a page of 10 MB."""
 
-FEWEST_ROWS = 20
+FEWEST_ROWS = 12
 """Rows that each profile has all the same."""
 
 MOST_CHARTS = 4

@@ -128,7 +128,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 
 SMALL = with_text("plain", patterns=True)
-ODD = st.sampled_from(
+ODD: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, -1, 0, 2**62, 0.5, -1e300, "", "x", [], {}, [[]], [1, 2], {"a": None}, [None], ["a", 1]]
 )
 

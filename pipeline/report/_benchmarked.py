@@ -1,0 +1,102 @@
+"""What `edgesmith benchmark` and `edgesmith evaluate` found, in a terminal: drawn from the documents of `--json`."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.report import _format as fmt
+from pipeline.report._json import JsonObject
+from pipeline.report._table import grid, section
+
+MOST_TUNED = 8
+_MARKS = {"measured": "✓", "broken": "✗", "failed": "✗"}
+
+
+def render_benchmark(document: JsonObject, console: Console) -> None:
+    """Print the devices of a benchmark, a line each with what ran below it, then what went wrong."""
+    _title(document, console)
+    section(console, "", _devices(document["devices"]))
+    _complaints(document["devices"], console)
+    section(console, "Tried on this machine", _tuning(document["tuning"]))
+
+
+def render_evaluation(document: JsonObject, console: Console) -> None:
+    """Print the score on each device, then what went wrong."""
+    _title(document, console)
+    table = grid("<", "…device", f">{document['metric']}", ">time")
+    for row in document["devices"]:
+        failed = row["error"] is not None
+        score = "failed" if failed else fmt.score(document["metric"], row["value"])
+        style = "bold red" if failed else ""
+        cells = (_mark(failed), fmt.printable(row["label"]), score, fmt.duration(row["seconds"]))
+        table.add_row(*(Text(cell, style) for cell in cells))
+    section(console, f"{document['data']['examples']:,} examples", table)
+    _complaints(document["devices"], console)
+
+
+def _title(document: JsonObject, console: Console) -> None:
+    model = document["model"]
+    console.print(Text.assemble((fmt.printable(model["path"]), "bold"), f"  {fmt.size(model['size_bytes'])}"))
+
+
+def _devices(rows: list[JsonObject]) -> Table:
+    table = grid("<", "…device", "<", ">median", ">p90", ">memory", "<outputs")
+    for row in rows:
+        found, failed = row["measurement"] or {}, row["error"] is not None
+        style = "bold red" if failed else ""
+        cells = (
+            _mark(failed),
+            fmt.printable(row["label"]),
+            fmt.printable(found.get("provenance", row["status"])),
+            fmt.latency(found.get("median_us")) if found else "",
+            fmt.latency(found.get("p90_us")) if found else "",
+            fmt.size(found.get("peak_rss_bytes")) if found else "",
+            _parity(row),
+        )
+        table.add_row(*(Text(cell, style) for cell in cells))
+        if found:
+            table.add_row("", Text(_how(found), "dim"))
+    return table
+
+
+def _mark(failed: bool) -> str:
+    return _MARKS["failed" if failed else "measured"]
+
+
+def _parity(row: JsonObject) -> str:
+    """How the outputs stand to the golden ones, in a word or two."""
+    parity = row["parity"]
+    if parity is None:
+        return "" if row["error"] else "not checked"
+    if not parity["ok"]:
+        return "wrong"
+    return "exact" if parity["exact"] else f"≤ {fmt.number(parity['max_steps'])} steps"
+
+
+def _how(found: JsonObject) -> str:
+    threads = found["threads"]
+    runtime = f"{found['runtime']} {found['runtime_version']}"
+    return fmt.printable(f"{runtime}, {found['kernels']}, {threads} thread{'' if threads == 1 else 's'}")
+
+
+def _complaints(rows: list[JsonObject], console: Console) -> None:
+    for row in rows:
+        error = row["error"]
+        notes = [row["not_checked"]] if row.get("not_checked") else []
+        if error is not None:
+            notes = [error["what"], *(f"to mend it: {error['mend']}" for _ in [0] if error["mend"])]
+        if not notes:
+            continue
+        console.print()
+        console.print(Text(fmt.printable(row["label"]), "bold"))
+        for note in notes:
+            console.print(Text("  " + "\n  ".join(map(fmt.printable, note.split("\n")))))
+
+
+def _tuning(tried: list[JsonObject]) -> Table:
+    table = grid(">median", "<kernels", "…target")
+    for each in tried[:MOST_TUNED]:
+        table.add_row(*map(Text, (fmt.latency(each["median_us"]), each["kernels"], each["target"])))
+    return table
