@@ -36,7 +36,7 @@ def several() -> str:
     return html_page_of_several(named_apart(documents, [Path("a"), Path("b"), Path("c")]))
 
 
-PAGES = {
+PAGES: dict[str, Callable[[], str]] = {
     "one run": lambda: html_page(full()),
     "several runs": several,
     "many devices": lambda: html_page(many(50, 200)),
