@@ -284,6 +284,20 @@ class Measurement:
             )
         return self.median_us
 
+    def must_have_latencies(self) -> tuple[float, ...]:
+        """Each counted run, in µs, for what cannot do without them.
+
+        Raises:
+            Unsupported: what measured gives statistics only.
+        """
+        if not self.latencies_us:
+            raise Unsupported(
+                f"On '{self.target}', {self.runtime} gives statistics, and no single latencies.",
+                expected="a runner that gives each run's latency",
+                mend="take the Python runner",
+            )
+        return self.latencies_us
+
     def to_json(self, *, latencies: bool = False) -> dict[str, Any]:
         """The measurement as `report.json` holds it.
 

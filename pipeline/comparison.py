@@ -117,7 +117,7 @@ def compare_models(
             order = MODELS if launch % 2 == 0 else MODELS[::-1]
             found.append(target.benchmark({name: named[name] for name in order}, plan))
             bar.advance()
-    told = difference([(each["first"].latencies_us, each["second"].latencies_us) for each in found])
+    told = difference([(each["first"].must_have_latencies(), each["second"].must_have_latencies()) for each in found])
     medians = [statistics.median([each[name].must_have_median() for each in found]) for name in MODELS]
     rows = [_latency_row(f"median {target.label}", medians, told), _exact("size", "bytes", *_sizes(models))]
     sides = [{"path": path.name, **_conditions(found[0][name].to_json())} for name, path in named.items()]

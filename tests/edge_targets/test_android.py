@@ -129,6 +129,8 @@ def test_a_version_without_percentiles_tells_no_median(android: Make, tmp_path: 
     assert (found.median_us, found.mean_us, found.delegate) == (None, 2950340, None)
     with pytest.raises(Unsupported, match="benchmark_model gives no median"):
         found.must_have_median()
+    with pytest.raises(Unsupported, match="no single latencies"):
+        found.must_have_latencies()
 
 
 def test_golden_vectors_are_checked_with_what_measures(
