@@ -19,6 +19,7 @@ from edge_targets._base import (
     Runtime,
     Target,
     ToolMissing,
+    Unsupported,
     UnusableModel,
 )
 from edge_targets._edgetpu_compiler import PROGRAM, compile_model
@@ -115,6 +116,16 @@ class CoralTarget(Target):
             return runner.evaluate(prepared["model"].path, batches, runtime)
 
     def _outputs(self, model: Path, inputs: NDArray[Any], runtime: Runtime) -> Outputs:
+        if self._simulate:
+            raise Unsupported(f"'{self.label}' only calculates, and gives no outputs back.")
+        try:
+            return self._run_outputs(model, inputs, runtime)
+        except ToolMissing as error:
+            if self._simulate is False:
+                raise
+            raise Unsupported(f"'{self.label}' only calculates: {error.what}", mend=error.mend) from error
+
+    def _run_outputs(self, model: Path, inputs: NDArray[Any], runtime: Runtime) -> Outputs:
         with self._ready({"model": model}) as (runner, prepared):
             return replace(runner.outputs(prepared["model"].path, inputs, runtime), kernels=prepared["model"].kernels)
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_targets import BenchmarkPlan, DeviceError, ToolMissing, UnusableModel
+from edge_targets import BenchmarkPlan, DeviceError, ToolMissing, Unsupported, UnusableModel
 from edge_targets._placement import PlacesOperators
+from edge_targets._reference import golden_vectors
 from edge_targets.coral import CoralTarget
 from tests.edge_targets import edgetpu_stand_in as stand_in
 from tests.edge_targets.edgetpu_stand_in import MAPPED
@@ -158,3 +159,17 @@ def test_a_compiler_that_maps_nothing_is_an_error_and_no_calculation(
 
 def test_what_it_stands_on_is_this_machine() -> None:
     assert CoralTarget().info().cores >= 1
+
+
+def test_a_calculation_has_no_outputs_to_be_held_against_others(int8_model: Path) -> None:
+    golden = golden_vectors(int8_model)
+    for target in (CoralTarget(**NO_TOOLS), CoralTarget(simulate=True)):
+        with pytest.raises(Unsupported, match="only calculates"):
+            target.check(int8_model, golden)
+    with pytest.raises(ToolMissing, match="libno_such_library"):
+        CoralTarget(**NO_TOOLS, simulate=False).check(int8_model, golden)
+
+
+def test_wrong_outputs_of_the_device_are_found(relu_model: Path, compiler: str, libraries: dict[str, str]) -> None:
+    parity = CoralTarget(compiler=compiler, library=libraries["device"]).check(relu_model, golden_vectors(relu_model))
+    assert not parity.ok
