@@ -16,7 +16,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["pipeline", "pipeline.*", "models", "models.*", "edge_targets", "edge_targets.*"]),
     # report.schema.json is a link to the published one in docs/schemas: reports that are read are held to it.
-    package_data={"pipeline.report": ["*.html", "*.md", "*.css", "*.js", "*.json"]},
+    package_data={"edge_targets": ["*.sh"], "pipeline.report": ["*.html", "*.md", "*.css", "*.js", "*.json"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "tf-keras>=2.21,<2.22",

@@ -47,8 +47,8 @@ def make_bundle(
         TargetError: the model cannot be run here.
         StorageError: the folder cannot be written.
     """
-    model, known_as = _model(source)
-    plain = _plain(name or known_as)
+    model = _model(source)
+    plain = plain_name(name or known_as(source))
     with _appearing(folder) as half:
         shutil.copyfile(model, half / MODEL)
         if model.with_name(MANIFEST).is_file() and source.is_dir():
@@ -64,22 +64,30 @@ def is_bundle(source: Path) -> bool:
     return source.joinpath(BUNDLE).is_file()
 
 
-def _model(source: Path) -> tuple[Path, str]:
-    """The model's file and what it is known as."""
+def known_as(source: Path) -> str:
+    """The name of a run's recipe, or of a file.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    return source.stem if source.is_file() else _told(source / REPORT)["recipe"]
+
+
+def _model(source: Path) -> Path:
+    """The model's file."""
     if source.is_file():
-        return source, source.stem
+        return source
     report, model = source / REPORT, source / MODEL
     if not report.is_file() or not model.is_file():
         raise UsageError(
             f"There is no model in {source}." if source.is_dir() else f"There is no {source}.",
             expected=f"a .tflite, or a run's folder with {MODEL} and {REPORT}",
         )
-    told = _told(report)
-    if hashlib.sha256(model.read_bytes()).hexdigest() != told["sha256"]:
+    if hashlib.sha256(model.read_bytes()).hexdigest() != _told(report)["sha256"]:
         raise ModelError(
             f"{model} is not the model that {report} speaks of.", mend="run the recipe again, or deploy the file itself"
         )
-    return model, told["recipe"]
+    return model
 
 
 def _told(report: Path) -> dict[str, str]:
@@ -89,11 +97,18 @@ def _told(report: Path) -> dict[str, str]:
             raise ValueError("it is too large")
         document = json.loads(report.read_bytes())
         return {"recipe": str(document["recipe"]), "sha256": str(document["artifact"]["sha256"])}
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no {report}.", expected=f"a .tflite, or a run's folder with {REPORT}") from error
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise UsageError(f"{report} is not a report.", expected="the report.json of a run") from error
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """The name, if a model can be deployed under it.
+
+    Raises:
+        UsageError: it cannot.
+    """
     if not is_plain(name):
         raise UsageError(
             f"{name!r:.80} cannot be the name of a deployed model.",

@@ -1,4 +1,4 @@
-"""Deploying through a target, with the host as the device: the old or the new model is in use, and messages say which."""
+"""Deploying through a target, with the host as the device: the old or the new model is in use, and it is said which."""
 
 from __future__ import annotations
 
