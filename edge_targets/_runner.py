@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,6 +41,8 @@ RUNNER = "edgesmith_runner.py"
 # Importing an interpreter takes seconds on a small board, minutes on an emulated one.
 START_TIMEOUT_S = 120.0
 EVALUATE_TIMEOUT_S = 3600.0
+# A few examples, of a model that may never end.
+FEW_TIMEOUT_S = START_TIMEOUT_S + 180.0
 # `mix` takes some 10 µs a bit on a PC; a small board is ten times slower, an emulated one a hundred times.
 UNPACK_TIMEOUT_S = 600.0
 # Cold starts vary: the median of three is told.
@@ -128,7 +130,10 @@ class Runner:
         path = self._transport.push(model, "model.tflite")
         with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
             chunks = enumerate(_chunks(batches))
-            outputs = [self._evaluate_chunk(path, chunk, Path(folder), place, runtime)[1] for place, chunk in chunks]
+            outputs = [
+                self._evaluate_chunk(path, chunk, Path(folder), place, runtime, EVALUATE_TIMEOUT_S)[1]
+                for place, chunk in chunks
+            ]
             if not outputs:
                 raise WrongInput("There are no examples to evaluate.", expected="at least one batch of at least one")
             return np.concatenate(outputs, dtype=outputs[0].dtype)
@@ -141,14 +146,14 @@ class Runner:
         """
         path = model if isinstance(model, str) else self._transport.push(model, "model.tflite")
         with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
-            answer, values = self._evaluate_chunk(path, inputs, Path(folder), 0, runtime)
+            answer, values = self._evaluate_chunk(path, inputs, Path(folder), 0, runtime, FEW_TIMEOUT_S)
             kernels, name, version = (_answer.text(answer, key) for key in ("kernels", "runtime", "runtime_version"))
             return Outputs(kernels, name, version, _answer.device(answer).machine, np.array(values))
 
     def tensors(self, model: Path, example: NDArray[Any], runtime: Runtime) -> NDArray[np.uint8]:
         """The bytes of all outputs for one example (1, ...), one after another, (bytes,)."""
         request = self._request(self._transport.push(model, "model.tflite"), example, runtime)
-        self._ask("tensors", request, subject="the model", timeout_s=EVALUATE_TIMEOUT_S)
+        self._ask("tensors", request, subject="the model", timeout_s=FEW_TIMEOUT_S)
         with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
             self._transport.pull("outputs.npy", Path(folder, "outputs.npy"))
             return np.array(_outputs(Path(folder, "outputs.npy")), np.uint8)
@@ -206,10 +211,10 @@ class Runner:
             return self._transport.push(Path(folder, name), name)
 
     def _evaluate_chunk(
-        self, model: str, chunk: NDArray[Any], folder: Path, place: int, runtime: Runtime
+        self, model: str, chunk: NDArray[Any], folder: Path, place: int, runtime: Runtime, timeout_s: float
     ) -> tuple[_answer.Json, NDArray[Any]]:
         request = self._request(model, chunk, runtime)
-        answer = self._ask("evaluate", request, subject="the model", timeout_s=EVALUATE_TIMEOUT_S)
+        answer = self._ask("evaluate", request, subject="the model", timeout_s=timeout_s)
         if _answer.count(answer, "examples") != len(chunk):
             raise _answer.strange(f"it ran another number of examples than {len(chunk)}")
         local = folder / f"outputs-{place}.npy"
@@ -254,15 +259,19 @@ class Runner:
 class RunnerTarget(Target):
     """A target whose device has a Python: the runner does all the work, and the target says how it is reached.
 
-    Class attributes:
-        models_root: the folder on the device for deployed models.
+    Attributes:
+        models_root: the folder on the device for deployed models; `~/` in front is the home folder there.
     """
 
-    models_root: ClassVar[str] = "~/.local/share/edgesmith/models"
+    models_root: str = "~/.local/share/edgesmith/models"
 
     @abstractmethod
     def _runner(self) -> AbstractContextManager[Runner]:
         """The runner, for as long as the device is connected."""
+
+    @abstractmethod
+    def _transport(self) -> AbstractContextManager[Transport]:
+        """The way to the device: going back to an older model must need nothing that runs models."""
 
     def _info(self) -> DeviceInfo:
         with self._runner() as runner:
@@ -286,12 +295,12 @@ class RunnerTarget(Target):
             return runner.installer(self.label, self.models_root).deploy(whole)
 
     def _rollback(self, name: str) -> Deployment:
-        with self._runner() as runner:
-            return runner.installer(self.label, self.models_root).rollback(name)
+        with self._transport() as transport:
+            return Installer(transport, self.label, self.models_root).rollback(name)
 
     def _deployed(self, name: str) -> Deployment | None:
-        with self._runner() as runner:
-            return runner.installer(self.label, self.models_root).deployed(name)
+        with self._transport() as transport:
+            return Installer(transport, self.label, self.models_root).deployed(name)
 
     def _tensors(self, model: Path, example: NDArray[Any], runtime: Runtime) -> NDArray[np.uint8]:
         with self._runner() as runner:

@@ -77,7 +77,7 @@ class AndroidTarget(RunnerTarget):
         folder: str = ROOT,
         provenance: Provenance = "device",
     ) -> None:
-        self._models_root = f"{folder}/models"
+        self.models_root = f"{folder}/models"
         self._reach = partial(Adb, serial, connect, adb=adb, server_port=server_port, root=folder)
         self._tool_path = benchmark_model
         self._delegate: Delegate = delegate
@@ -130,21 +130,14 @@ class AndroidTarget(RunnerTarget):
         with self._reach() as adb:
             return self._installer(adb, whole.folder / MODEL).deploy(whole)
 
-    def _rollback(self, name: str) -> Deployment:
-        with self._reach() as adb:
-            return self._installer(adb).rollback(name)
+    def _transport(self) -> Adb:
+        return self._reach()
 
-    def _deployed(self, name: str) -> Deployment | None:
-        with self._reach() as adb:
-            return self._installer(adb).deployed(name)
-
-    def _installer(self, adb: Adb, model: Path | None = None) -> Installer:
-        """What keeps models on the device; a model that is new there is tested by whatever can."""
-        plain = Installer(adb, self.label, self._models_root)
-        if model is None:
-            return plain
+    def _installer(self, adb: Adb, model: Path) -> Installer:
+        """What keeps models on the device, and tests them there by whatever can."""
+        plain = Installer(adb, self.label, self.models_root)
         if self._tool_path is None:
-            return self._python_runner(adb).installer(self.label, self._models_root) if self._python else plain
+            return self._python_runner(adb).installer(self.label, self.models_root) if self._python else plain
         tool, machine = self._tool(adb, self._tool_path), self._facts(adb).machine
         if not tool.gives_outputs:
             return plain

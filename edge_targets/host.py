@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -49,7 +50,11 @@ class HostTarget(RunnerTarget):
         return key_values(address)
 
     def _benchmark(self, models: Mapping[str, Path], plan: BenchmarkPlan) -> dict[str, Measurement]:
-        return super()._benchmark(models, replace(plan, num_threads=self._threads or plan.num_threads))
+        with _ALONE:
+            return super()._benchmark(models, replace(plan, num_threads=self._threads or plan.num_threads))
+
+    def _transport(self) -> Transport:
+        return self._connect()
 
     @contextmanager
     def _runner(self) -> Iterator[Runner]:
@@ -57,5 +62,8 @@ class HostTarget(RunnerTarget):
         with self._connect() as transport:
             yield Runner(transport, (sys.executable, "-I"), self._kernels, self._runtime)
 
+
+# Two measurements on one machine at the same time would measure each other.
+_ALONE = threading.Lock()
 
 _KERNELS: dict[bool | None, Kernels] = {None: "auto", True: "xnnpack", False: "builtin"}

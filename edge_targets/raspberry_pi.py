@@ -104,6 +104,9 @@ class RaspberryPiTarget(RunnerTarget):
             board = _pi_facts.probe(ssh)
         return {name: replace(one, device=board.completing(one.device)) for name, one in found.items()}
 
+    def _transport(self) -> Ssh:
+        return self._reach()
+
     @contextmanager
     def _runner(self) -> Iterator[Runner]:
         with self._reach() as ssh:
