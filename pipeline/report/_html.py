@@ -21,6 +21,9 @@ _HERE = Path(__file__).parent
 MOST_IN_LINE = 12
 """Longer lists of facts are folded: the names of 150 layers would push all else off the screen."""
 
+MANY_FROM = 8
+"""From more devices on, the page is not laid out as a whole before it is shown."""
+
 _SENTENCE = 60
 """Letters from which on a fact is a sentence and wants a line of its own."""
 
@@ -82,6 +85,7 @@ def _rendered(template: str, **values: object) -> str:
             timed=summary.TIMED,
             untimed=_UNTIMED,
             most_in_line=MOST_IN_LINE,
+            many_from=MANY_FROM,
             style=style,
             script=script,
             script_hash=_csp_hash(script),
