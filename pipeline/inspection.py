@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_targets import Target
 from edge_targets._placement import PlacesOperators
 from edge_targets.tflite_graph import IDENTIFIER
-from pipeline import plugins
+from pipeline.devices import device
 from pipeline.errors import UsageError
 from pipeline.report import json_object
 
@@ -95,7 +94,7 @@ def _check(model: str, options: Options) -> None:
 
 def _placing(name: str) -> PlacesOperators:
     """The target of that name, if it can tell what it would run."""
-    found = plugins.plugin_class("edge_targets", name, Target)()  # type: ignore[type-abstract]
+    found = device(name).target()
     if not isinstance(found, PlacesOperators):
         raise UsageError(
             f"The target '{name}' runs every operator on its processor: there is nothing to tell.",
