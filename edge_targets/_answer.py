@@ -181,6 +181,11 @@ def _explain_exit(completed: Completed, subject: str) -> NoReturn:
     number = -code if code < 0 else code - SIGNALLED
     if 0 < number <= MOST_SIGNAL and subject:
         _explain_crash(number, subject, last)
+    if number == signal.SIGKILL:
+        raise DeviceError(
+            f"The runner was killed (SIGKILL) before it had a model.{last}",
+            mend="free memory there: systems kill so what they have no memory for",
+        )
     raise DeviceError(f"The runner ended with code {code} and no answer.{last}")
 
 

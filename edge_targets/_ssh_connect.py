@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # A device that was unplugged answers nothing, for ever: it is given up after three questions.
 KEEPALIVE_S, KEEPALIVES = 5, 3
-HANG_UP_S = 5.0
+HANG_UP_S = 2.0
 # A ProxyCommand in the ssh settings is a shell's line, and these are put into it.
 _HOST = re.compile(r"[\w.:%][\w.:%-]{0,254}")
 _USER = re.compile(r"[\w.@+][\w.@+-]{0,254}")

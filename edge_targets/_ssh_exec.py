@@ -31,7 +31,7 @@ CHUNK_BYTES = 2**16
 # How much a login shell may say before our script begins.
 MOST_GREETING_BYTES = 2**16
 # What was told to end gets this long to do so, before its channel is closed over its head.
-END_S = 5.0
+END_S = 3.0
 # sshd has a name of its own for the signals that the protocol does not know: of those that end a crashing program,
 # SIGBUS is the only one.
 _OTHER_SIGNAL, _SIGBUS = -99, -7
@@ -109,17 +109,17 @@ class Shell:
         """
         output, complaints = Output(self.token, keep, most_bytes), bytearray()
         with self._lost_explained(deed):
-            process = await self._start(script)
-            try:
-                async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s):
+                process = await self._start(script)
+                try:
                     await asyncio.gather(
                         _read(process.stdout, output.take),
                         _read(process.stderr, lambda chunk: _keep_tail(complaints, chunk)),
                         feed(process.stdin) if feed else asyncio.sleep(0),
                     )
                     await process.wait_closed()
-            finally:
-                await end(process)
+                finally:
+                    await end(process)
         return self._ended(process.returncode, bytes(complaints), output.began, deed)
 
     async def lifeline(self, script: str, deed: str, timeout_s: float) -> tuple[str, SSHClientProcess[bytes]]:
@@ -131,9 +131,9 @@ class Shell:
         said, complaints = bytearray(), b""
         output = Output(self.token, said.extend, MOST_GREETING_BYTES)
         with self._lost_explained(deed):
-            process = await self._start(script)
-            with suppress(Excess):
-                async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s):
+                process = await self._start(script)
+                with suppress(Excess):
                     while not said.endswith(b"\n") and (chunk := await process.stdout.read(CHUNK_BYTES)):
                         output.take(chunk)
                     complaints = b"" if said.endswith(b"\n") else await process.stderr.read(STDERR_TAIL_BYTES)
