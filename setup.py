@@ -39,6 +39,8 @@ setup(
         # Holds a report.json that is read to its schema; jsonschema takes seconds for a large one.
         "fastjsonschema>=2.20",
         "tensorboard>=2.18",
+        # The history of runs: SQLite, or any database by its URL.
+        "sqlalchemy>=2.0",
         # Devices over ssh: it reads ~/.ssh/config, known_hosts and the agent as OpenSSH does.
         "asyncssh>=2.21",
         # Which wheel fits a device's Python: its own tags and names of files.

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="stages.prune.sparsity=0.9; repeatable.")
 @click.option("--custom-objects", metavar="FILE", help="Python file with the model's own layer classes.")
 @click.option("--trust-code", is_flag=True, help="Let a model file run the code it holds (Lambda layers).")
+@click.option("--history", "url", metavar="URL", help="Default: ~/.local/share/edgesmith/runs.db.")
+@click.option("--no-history", is_flag=True, help="Do not keep what this run found for `edgesmith history`.")
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
 @shared.debug
 def command(
@@ -35,6 +37,8 @@ def command(
     overrides: tuple[str, ...],
     custom_objects: str | None,
     trust_code: bool,
+    url: str | None,
+    no_history: bool,
     as_json: bool,
 ) -> None:
     """Run a RECIPE: data and model in, a proven int8 .tflite and a report out."""
@@ -59,8 +63,22 @@ def command(
             command=_command_line(),
             trust_code=trust_code,
         )
+        if not no_history:
+            _remember(report, folder, url, progress)
     _show(report, folder, as_json, progress)
     sys.exit(0 if report.ok else 1)
+
+
+def _remember(report: Report, folder: Path, url: str | None, progress: ConsoleProgress) -> None:
+    """Keep the run for later. A history that cannot be written must not take a finished result with it."""
+    from pipeline.errors import EdgesmithError
+    from pipeline.history import History
+
+    try:
+        with History(url) as history:
+            history.add(report.to_json(), folder)
+    except EdgesmithError as error:
+        progress.note(f"not kept in the history: {error}")
 
 
 def _command_line() -> str:

@@ -11,6 +11,7 @@ from pipeline.report._formats import format_for, page_beside, read_reports, repo
 from pipeline.report._inspected import render_inspection
 from pipeline.report._json import json_object, json_text
 from pipeline.report._model import ModelFacts, Report, StepRecord
+from pipeline.report._past import render_history, series_svg
 from pipeline.report._read import read_report
 from pipeline.report._table import render_table
 from pipeline.report._write import write_report
@@ -28,9 +29,11 @@ __all__ = [
     "render_benchmark",
     "render_comparison",
     "render_evaluation",
+    "render_history",
     "render_inspection",
     "render_table",
     "report_text",
+    "series_svg",
     "show_reports",
     "write_report",
 ]
