@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from edge_targets.tflite_graph import Tensor
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,12 @@ class TensorSpec:
     dtype: str
     scale: float
     zero_point: int
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Self:
+        """What a tensor of a `.tflite` is at the border; only its first scale counts, and borders have no more."""
+        scale, zero_point = (tensor.scales[0], tensor.zero_points[0]) if tensor.scales else (0.0, 0)
+        return cls(tensor.name, tensor.shape, tensor.dtype, scale, zero_point)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from edge_targets.tflite_graph import Graph, parse_graph
+from edge_targets.tflite_graph import parse_graph
 from pipeline import convert, intake, ota
 from pipeline.artifact import Artifact, TensorSpec, sha256_of
 from pipeline.cache import code_version, key_of
@@ -237,15 +237,9 @@ def _laid_down(model: bytes, path: Path, *, travels: bool = False) -> Artifact:
         size_bytes=len(model),
         ota_bytes=len(parcel.data),
         ota_codec=parcel.codec,
-        inputs=tuple(_spec(graph, index) for index in graph.inputs),
-        outputs=tuple(_spec(graph, index) for index in graph.outputs),
+        inputs=tuple(TensorSpec.of(graph.tensors[index]) for index in graph.inputs),
+        outputs=tuple(TensorSpec.of(graph.tensors[index]) for index in graph.outputs),
     )
-
-
-def _spec(graph: Graph, index: int) -> TensorSpec:
-    tensor = graph.tensors[index]
-    scale, zero_point = (tensor.scales[0], tensor.zero_points[0]) if tensor.scales else (0.0, 0)
-    return TensorSpec(tensor.name, tensor.shape, tensor.dtype, scale, zero_point)
 
 
 def _seed_of(recipe: Recipe, index: int, stage: Stage) -> int:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import queue
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from edge_targets import BenchmarkPlan, Disagreement, Golden, TargetError
+from edge_targets import BenchmarkPlan, Disagreement, Golden, TargetError, Unsupported, WrongInput
 from edge_targets._reference import EXAMPLES, golden_vectors
 from edge_targets._transport import end_running
 from pipeline.check import Check, Status
 from pipeline.verify import quantize
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from edge_targets import Measurement, Parity, Target
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pipeline.devices import Device
     from pipeline.progress import Progress
     from pipeline.settings import BenchmarkSettings
+
+T = TypeVar("T")
 
 # How long a device's thread may take to leave its device in order once we are interrupted.
 GRACE_S = 5.0
@@ -64,6 +66,18 @@ class Row:
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     error: TargetError | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """As `benchmark --json` prints it; the measurement is that of the one model."""
+        return {
+            "label": self.label,
+            "kind": self.kind,
+            "status": self.status,
+            "parity": self.parity.to_json() if self.parity else None,
+            "not_checked": self.why,
+            "measurement": next((each.to_json() for each in self.measurements.values()), None),
+            "error": error_json(self.error),
+        }
+
     @property
     def status(self) -> str:
         """`measured`; `broken` where its outputs are wrong; `failed` where it could not be used."""
@@ -83,8 +97,6 @@ def reference(name: str, model: Path, inputs: Any = None) -> Reference:
     Raises:
         UnusableModel: the model cannot be loaded, or crashes the interpreter.
     """
-    from edge_targets import WrongInput
-
     try:
         return Reference(name, golden_vectors(model, inputs))
     except WrongInput as error:
@@ -112,36 +124,49 @@ def measure(
     Returns:
         A row for each device, in their order.
     """
-    done: queue.SimpleQueue[tuple[int, Row | Exception]] = queue.SimpleQueue()
-    targets = [_made(each) for each in devices]
-    rows: dict[int, Row] = {}
+    return side_by_side("benchmark", devices, lambda device: _row(device, models, against, plan), progress)
 
-    def work(place: int, device: Device, target: Target | TargetError) -> None:
+
+def side_by_side(
+    doing: str, devices: Sequence[Device], work: Callable[[Device], T], progress: Progress
+) -> tuple[T, ...]:
+    """Do the same work for all devices at the same time.
+
+    Args:
+        doing: the word for it.
+        devices: each has a thread of its own.
+        work: what is done for one; device errors are part of its result.
+        progress: told what is done.
+
+    Returns:
+        A result for each device, in their order.
+    """
+    done: queue.SimpleQueue[tuple[int, T | Exception]] = queue.SimpleQueue()
+    results: dict[int, T] = {}
+
+    def run(place: int, device: Device) -> None:
         try:
-            done.put((place, _row(device, target, models, against, plan)))
+            done.put((place, work(device)))
         # A fault of ours must not leave the main thread waiting for this one.
         except Exception as error:  # noqa: BLE001
             done.put((place, error))
 
     # Daemons: a device that hangs must not keep the command from ending when it is interrupted.
-    threads = [
-        threading.Thread(target=work, args=(place, *pair), daemon=True)
-        for place, pair in enumerate(zip(devices, targets, strict=True))
-    ]
-    with progress.bar("benchmark", len(devices)) as bar:
+    threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(devices)]
+    with progress.bar(doing, len(devices)) as bar:
         try:
             for thread in threads:
                 thread.start()
-            while len(rows) < len(devices):
-                place, row = done.get()
-                if isinstance(row, Exception):
-                    raise row
-                rows[place] = row
-                bar.advance(1, f"{row.label} {row.status}")
+            while len(results) < len(devices):
+                place, result = done.get()
+                if isinstance(result, Exception):
+                    raise result
+                results[place] = result
+                bar.advance(1, devices[place].label)
         except BaseException:
             _give_up(threads)
             raise
-    return tuple(rows[place] for place in range(len(devices)))
+    return tuple(results[place] for place in range(len(devices)))
 
 
 def measure_run(
@@ -176,6 +201,13 @@ def parity_checks(rows: Sequence[Row]) -> list[Check]:
     return [_parity_check(row) for row in rows]
 
 
+def error_json(error: TargetError | None) -> dict[str, str] | None:
+    """A device's error as documents hold it."""
+    if error is None:
+        return None
+    return {"kind": type(error).__name__, "what": error.what, "expected": error.expected, "mend": error.mend}
+
+
 def _parity_check(row: Row) -> Check:
     name = f"parity.{row.label}"
     if row.parity is not None:
@@ -188,34 +220,34 @@ def _parity_check(row: Row) -> Check:
     return Check.not_measured(name, None, "steps", row.why)
 
 
-def _made(device: Device) -> Target | TargetError:
-    try:
-        return device.target()
-    except TargetError as error:
-        return error
-
-
 def _row(
     device: Device,
-    target: Target | TargetError,
     models: Mapping[str, Path],
     against: Reference,
     plan: BenchmarkPlan,
 ) -> Row:
     parity = None
-    why = against.why
     try:
-        if isinstance(target, TargetError):
-            raise target
-        if against.golden is not None and target.capabilities.evaluate:
-            parity = target.check(models[against.model], against.golden, runtime=plan.runtime)
-            if not parity.ok:
-                raise Disagreement(device.label, parity)
-        elif against.golden is not None:
-            why = f"the target {device.kind} gives no outputs back"
+        target = device.target()
+        parity, why = _held(target, models, against, plan)
+        if parity is not None and not parity.ok:
+            raise Disagreement(device.label, parity)
         return Row(device.label, device.kind, parity, "" if parity else why, target.benchmark(models, plan))
     except TargetError as error:
         return Row(device.label, device.kind, parity, error=error)
+
+
+def _held(
+    target: Target, models: Mapping[str, Path], against: Reference, plan: BenchmarkPlan
+) -> tuple[Parity | None, str]:
+    """How a device's outputs stand to the golden ones; or why there are none to be held against them."""
+    if against.golden is None:
+        return None, against.why
+    try:
+        return target.check(models[against.model], against.golden, runtime=plan.runtime), ""
+    except Unsupported as error:
+        # It gives no outputs back: not at all, or not here, where it only calculates.
+        return None, f"{error.what} To mend it: {error.mend}." if error.mend else error.what
 
 
 def _give_up(threads: Sequence[threading.Thread]) -> None:

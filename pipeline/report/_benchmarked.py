@@ -11,6 +11,8 @@ from pipeline.report._json import JsonObject
 from pipeline.report._table import grid, section
 
 MOST_TUNED = 8
+# What fits into 80 columns beside the figures.
+_SHORT = {"ai_edge_litert": "LiteRT", "tflite_runtime": "tflite"}
 _MARKS = {"measured": "✓", "broken": "✗", "failed": "✗"}
 
 
@@ -76,9 +78,8 @@ def _parity(row: JsonObject) -> str:
 
 
 def _how(found: JsonObject) -> str:
-    threads = found["threads"]
-    runtime = f"{found['runtime']} {found['runtime_version']}"
-    return fmt.printable(f"{runtime}, {found['kernels']}, {threads} thread{'' if threads == 1 else 's'}")
+    runtime = _SHORT.get(found["runtime"], found["runtime"])
+    return fmt.printable(f"{runtime} {found['runtime_version']} {found['kernels']} ×{found['threads']}")
 
 
 def _complaints(rows: list[JsonObject], console: Console) -> None:
