@@ -1,6 +1,6 @@
 """Tells, without the compiler, which operators of a `.tflite` the Edge TPU would run.
 
-Each operator is held against the rules (`_edgetpu_rules`). Then the compiler's one subgraph is cut out as TensorFlow
+Each operator is held against the rules (`_edgetpu_table`). Then the compiler's one subgraph is cut out as TensorFlow
 Lite's delegates do it (tensorflow/lite/graph_info.cc, PartitionGraphIntoIndependentNodeSubsets): everything that can
 be reached before the first operator that is refused. What is refused at the very start, such as the QUANTIZE of a float
 input, runs before it on the CPU.
@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from edge_targets._edgetpu_node import Node, Refusal, Status
-from edge_targets._edgetpu_rules import refusal
+from edge_targets._edgetpu_table import refusal
 from edge_targets._placement import Placement
 from edge_targets.tflite_graph import Graph, Operator
 

@@ -1,6 +1,6 @@
-"""What the Edge TPU can run: a row an operator, a small function a rule.
+"""What an operator must keep to on the Edge TPU: a small function a rule. Which holds for which, `_edgetpu_table` says.
 
-After Coral's "TensorFlow models on the Edge TPU" (its table of supported operations and their known limitations). Where
+After Coral's "TensorFlow models on the Edge TPU" (the known limitations of its table of supported operations). Where
 that page says only that something "might not be mapped", the limit here lies between what is known to be mapped and
 what is known not to be, and `why` says "probably".
 """
@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from edge_targets._edgetpu_node import Node, Refusal, Status, inner_shape, told
-from edge_targets._edgetpu_remedies import UNSUPPORTED, remedy_for, remedy_for_type
+from edge_targets._edgetpu_remedies import remedy_for_type
 from edge_targets.tflite_graph import Tensor
 
 Rule = Callable[[Node], Refusal | None]
@@ -33,61 +32,11 @@ mapped: 16×16 and 33×33."""
 OLD_SQUEEZE_RUNTIME = 12
 
 
-@dataclass(frozen=True)
-class Row:
-    """An operator that the Edge TPU can run.
-
-    Attributes:
-        newest: the newest version of it that edgetpu_compiler 16.0 reads.
-        rules: what it must keep to.
-        since: the first runtime that has it.
-    """
-
-    newest: int
-    rules: tuple[Rule, ...] = ()
-    since: int = 10
-
-
-def refusal(node: Node) -> Refusal | None:
-    """Why the Edge TPU cannot run an operator, or None if it can.
-
-    Raises:
-        UnusableModel: a constant's bytes do not fit its shape.
-    """
-    row = ROWS.get(node.operator.kind)
-    if row is None:
-        return _unsupported(node)
-    checks = (lambda _: _too_new(node, row), *EVERY, *row.rules)
-    return next((found for check in checks if (found := check(node)) is not None), None)
-
-
 # ---- rules for every operator ----
 
 
-def _unsupported(node: Node) -> Refusal:
-    name = node.operator.custom_code or node.operator.kind
-    return Refusal(Status.UNSUPPORTED, f"the Edge TPU has no {name}", remedy_for(node.operator.kind))
-
-
-def _too_new(node: Node, row: Row) -> Refusal | None:
-    if node.runtime < row.since:
-        return Refusal(
-            Status.VERSION,
-            f"runtime {node.runtime} has no {node.operator.kind}; it came with {row.since}",
-            f"update libedgetpu to runtime {row.since}; {UNSUPPORTED}",
-        )
-    if node.operator.version <= row.newest:
-        return None
-    return Refusal(
-        Status.VERSION,
-        f"it is version {node.operator.version} of {node.operator.kind}; edgetpu_compiler 16.0 reads up to "
-        f"{row.newest}, and may refuse the whole file",
-        "convert with quantization a tensor in the dense layers "
-        "(_experimental_disable_per_channel_quantization_for_dense_layers) or with an older TensorFlow",
-    )
-
-
-def _eight_bits(node: Node) -> Refusal | None:
+def eight_bits(node: Node) -> Refusal | None:
+    """Data is int8 or uint8; parameters may be int32."""
     # A state from step to step lives on the chip in a format of its own.
     wrong = [tensor for tensor in node.operands() if not tensor.is_variable and tensor.dtype not in BYTES]
     wrong += [tensor for tensor in node.parameters() if tensor.dtype not in PARAMETER_TYPES]
@@ -102,7 +51,8 @@ def _eight_bits(node: Node) -> Refusal | None:
     return Refusal(status, f"it works on {wrong[0].dtype}, and the Edge TPU on int8 and uint8 only", remedy)
 
 
-def _known_sizes(node: Node) -> Refusal | None:
+def known_sizes(node: Node) -> Refusal | None:
+    """No size is open, but that of the batch."""
     # An open batch alone becomes 1 when the compiler allocates.
     opened = [tensor for tensor in node.operands() if any(place > 0 for place in tensor.open_dimensions)]
     if not opened:
@@ -114,7 +64,8 @@ def _known_sizes(node: Node) -> Refusal | None:
     )
 
 
-def _three_dimensions(node: Node) -> Refusal | None:
+def three_dimensions(node: Node) -> Refusal | None:
+    """Tensors are 1- to 3-D, or only their 3 innermost dimensions are above 1."""
     deep = [tensor for tensor in node.operands() if len(inner_shape(tensor)) > MOST_DIMENSIONS]
     if not deep:
         return None
@@ -125,7 +76,8 @@ def _three_dimensions(node: Node) -> Refusal | None:
     return Refusal(Status.LIMITED, what, "use fewer dimensions: reshape so that no more than three are above 1")
 
 
-def _constant_parameters(node: Node) -> Refusal | None:
+def constant_parameters(node: Node) -> Refusal | None:
+    """Weights, biases, axes and sizes are constant."""
     computed = [tensor for tensor in node.parameters() if tensor.data is None]
     if not computed:
         return None
@@ -136,12 +88,11 @@ def _constant_parameters(node: Node) -> Refusal | None:
     )
 
 
-EVERY: tuple[Rule, ...] = (_eight_bits, _known_sizes, _three_dimensions, _constant_parameters)
-
 # ---- rules of single operators ----
 
 
-def _no_activation(node: Node) -> Refusal | None:
+def no_activation(node: Node) -> Refusal | None:
+    """No fused activation."""
     if not node.option("FusedActivationFunction"):
         return None
     return Refusal(
@@ -151,7 +102,8 @@ def _no_activation(node: Node) -> Refusal | None:
     )
 
 
-def _zero_constant(node: Node) -> Refusal | None:
+def zero_constant(node: Node) -> Refusal | None:
+    """A constant input is all zeros, and one of two."""
     constants = [tensor for tensor in node.operands()[:-1] if tensor.data is not None]
     if not constants or (len(node.operator.inputs) == 2 and len(constants) == 1 and _stands_for_zero(constants[0])):
         return None
@@ -167,7 +119,8 @@ def _stands_for_zero(tensor: Tensor) -> bool:
     return bool((tensor.values() == zero).all())
 
 
-def _even_dilation(node: Node) -> Refusal | None:
+def even_dilation(node: Node) -> Refusal | None:
+    """The same dilation down and across."""
     down, across = node.option("DilationHFactor"), node.option("DilationWFactor")
     if down == across:
         return None
@@ -176,13 +129,15 @@ def _even_dilation(node: Node) -> Refusal | None:
     )
 
 
-def _default_weights(node: Node) -> Refusal | None:
+def default_weights(node: Node) -> Refusal | None:
+    """Weights in the default format."""
     if not node.option("WeightsFormat"):
         return None
     return Refusal(Status.LIMITED, "its weights are stored shuffled", "convert again, with the default weight format")
 
 
-def _vector_output(node: Node) -> Refusal | None:
+def vector_output(node: Node) -> Refusal | None:
+    """The output is 1-D."""
     output = node.output()
     if output is None or len(inner_shape(output)) <= 1:
         return None
@@ -200,13 +155,15 @@ def _axes(node: Node, place: int) -> set[int]:
     return {axis + rank if axis < 0 else axis for axis in node.numbers(place)}
 
 
-def _batch_stays(node: Node) -> Refusal | None:
+def batch_stays(node: Node) -> Refusal | None:
+    """No reduction over the batch."""
     if 0 not in _axes(node, 1):
         return None
     return Refusal(Status.LIMITED, "it reduces the batch", "leave axis 0 out of the reduction")
 
 
-def _lanes_of_channels(node: Node) -> Refusal | None:
+def lanes_of_channels(node: Node) -> Refusal | None:
+    """A mean over the channels needs a multiple of 4 of them."""
     tensor = node.input(0)
     if tensor is None or not tensor.shape or len(tensor.shape) - 1 not in _axes(node, 1):
         return None
@@ -219,26 +176,30 @@ def _lanes_of_channels(node: Node) -> Refusal | None:
     )
 
 
-def _pack_behind_batch(node: Node) -> Refusal | None:
+def pack_behind_batch(node: Node) -> Refusal | None:
+    """No stacking along the batch."""
     output = node.output()
     if output is None or node.option("Axis") not in (0, -len(output.shape)):
         return None
     return Refusal(Status.LIMITED, "it stacks along the batch", "stack along another axis: tf.stack(…, axis=-1)")
 
 
-def _pad_behind_batch(node: Node) -> Refusal | None:
+def pad_behind_batch(node: Node) -> Refusal | None:
+    """No padding of the batch."""
     if not any(node.numbers(1)[:2]):
         return None
     return Refusal(Status.LIMITED, "it pads the batch", "pad height and width only, with ZeroPadding2D")
 
 
-def _tile_behind_batch(node: Node) -> Refusal | None:
+def tile_behind_batch(node: Node) -> Refusal | None:
+    """No repeating of the batch."""
     if node.numbers(1)[:1] in ((), (1,)):
         return None
     return Refusal(Status.LIMITED, "it repeats the batch", "repeat along another axis: UpSampling2D, tf.repeat(axis=1)")
 
 
-def _vector_alpha(node: Node) -> Refusal | None:
+def vector_alpha(node: Node) -> Refusal | None:
+    """The alpha is 1-D."""
     alpha = node.input(1)
     if alpha is None or len(inner_shape(alpha)) <= 1:
         return None
@@ -249,7 +210,8 @@ def _vector_alpha(node: Node) -> Refusal | None:
     )
 
 
-def _small_reshape(node: Node) -> Refusal | None:
+def small_reshape(node: Node) -> Refusal | None:
+    """Large ones may not be mapped."""
     output = node.output()
     if output is None or output.size <= MOST_RESHAPED:
         return None
@@ -260,7 +222,8 @@ def _small_reshape(node: Node) -> Refusal | None:
     )
 
 
-def _small_resize(node: Node) -> Refusal | None:
+def small_resize(node: Node) -> Refusal | None:
+    """Large results may not be mapped."""
     output = node.output()
     if output is None or output.size <= MOST_RESIZED:
         return None
@@ -271,7 +234,8 @@ def _small_resize(node: Node) -> Refusal | None:
     )
 
 
-def _exact_interpolation(node: Node) -> Refusal | None:
+def exact_interpolation(node: Node) -> Refusal | None:
+    """Images only; may not be mapped, to avoid loss of precision."""
     source, output = node.input(0), node.output()
     if source is None or output is None or len(source.shape) != 4 or len(output.shape) != 4:
         return Refusal(Status.LIMITED, "it resizes no image", "resize images (batch, height, width, channels)")
@@ -289,7 +253,8 @@ def _exact_interpolation(node: Node) -> Refusal | None:
     )
 
 
-def _softmax_vector(node: Node) -> Refusal | None:
+def softmax_vector(node: Node) -> Refusal | None:
+    """The input is 1-D, of at most 16,000 elements."""
     tensor = node.input(0)
     if tensor is None or (len(inner_shape(tensor)) <= 1 and tensor.size <= MOST_SOFTMAX):
         return None
@@ -300,13 +265,15 @@ def _softmax_vector(node: Node) -> Refusal | None:
     )
 
 
-def _unit_strides(node: Node) -> Refusal | None:
+def unit_strides(node: Node) -> Refusal | None:
+    """All strides are 1."""
     if set(node.numbers(3)) <= {1}:
         return None
     return Refusal(Status.LIMITED, "it slices in strides", "slice with stride 1; stride in a convolution or a pool")
 
 
-def _plain_masks(node: Node) -> Refusal | None:
+def plain_masks(node: Node) -> Refusal | None:
+    """Ellipsis mask and new-axis mask are 0."""
     if not node.option("EllipsisMask") and not node.option("NewAxisMask"):
         return None
     return Refusal(
@@ -316,7 +283,8 @@ def _plain_masks(node: Node) -> Refusal | None:
     )
 
 
-def _leading_squeeze(node: Node) -> Refusal | None:
+def leading_squeeze(node: Node) -> Refusal | None:
+    """On runtimes up to 12, only dimensions that lead are squeezed."""
     source, output = node.input(0), node.output()
     if node.runtime > OLD_SQUEEZE_RUNTIME or source is None or output is None:
         return None
@@ -327,52 +295,3 @@ def _leading_squeeze(node: Node) -> Refusal | None:
         f"runtime {node.runtime} squeezes leading dimensions only",
         f"update libedgetpu to runtime {OLD_SQUEEZE_RUNTIME + 1} or later, or use Reshape",
     )
-
-
-# ---- the table ----
-
-ROWS: dict[str, Row] = {
-    "ADD": Row(3),
-    "AVERAGE_POOL_2D": Row(3, (_no_activation,)),
-    "CONCATENATION": Row(3, (_no_activation, _zero_constant)),
-    "CONV_2D": Row(5, (_even_dilation,)),
-    "DEPTHWISE_CONV_2D": Row(6, (_even_dilation,)),
-    "EXPAND_DIMS": Row(1),
-    "FULLY_CONNECTED": Row(9, (_default_weights, _vector_output)),
-    "L2_NORMALIZATION": Row(2),
-    "LOGISTIC": Row(3),
-    "LSTM": Row(4),
-    "MAXIMUM": Row(4),
-    "MAX_POOL_2D": Row(3, (_no_activation,)),
-    "MEAN": Row(3, (_batch_stays, _lanes_of_channels)),
-    "MINIMUM": Row(4),
-    "MUL": Row(4),
-    "PACK": Row(3, (_pack_behind_batch,)),
-    "PAD": Row(3, (_pad_behind_batch,)),
-    "PRELU": Row(1, (_vector_alpha,)),
-    "QUANTIZE": Row(2),
-    "REDUCE_MAX": Row(3, (_batch_stays,)),
-    "REDUCE_MIN": Row(3, (_batch_stays,)),
-    "RELU": Row(3),
-    "RELU6": Row(3),
-    "RELU_N1_TO_1": Row(1),
-    "RESHAPE": Row(1, (_small_reshape,)),
-    "RESIZE_BILINEAR": Row(4, (_exact_interpolation, _small_resize)),
-    "RESIZE_NEAREST_NEIGHBOR": Row(4, (_small_resize,)),
-    "RSQRT": Row(2, since=14),
-    "SLICE": Row(5),
-    "SOFTMAX": Row(3, (_softmax_vector,)),
-    "SPACE_TO_DEPTH": Row(2),
-    "SPLIT": Row(4),
-    "SQUARED_DIFFERENCE": Row(2, since=14),
-    "SQUEEZE": Row(2, (_leading_squeeze,)),
-    "STRIDED_SLICE": Row(5, (_unit_strides, _plain_masks)),
-    "SUB": Row(5),
-    "SUM": Row(2, since=13),
-    "TANH": Row(3),
-    # Not in Coral's table, and yet mapped in models that Coral publishes.
-    "TILE": Row(2, (_tile_behind_batch,)),
-    "TRANSPOSE": Row(5, since=14),
-    "TRANSPOSE_CONV": Row(3, since=13),
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": Row(3),
-}

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from click.testing import CliRunner
+from rich.cells import cell_len
+from rich.console import Console
 
 from edge_targets import UnusableModel
 from edge_targets._edgetpu_map import COMPILED, Mapped, is_compiled, predict
@@ -17,9 +22,11 @@ from edge_targets._edgetpu_node import Status
 from edge_targets._edgetpu_places import placements
 from edge_targets.tflite_graph import Graph, parse_graph, read_graph
 from edge_targets.tflite_graph import Operator as Node
+from pipeline.cli import cli
 from pipeline.errors import UsageError
 from pipeline.inspection import Options, inspect
 from pipeline.progress import Progress
+from pipeline.report import render_inspection
 from tests.edge_targets.one_operator import Operator, Tensor, constant, model, zeros
 from tests.edge_targets.test_edgetpu_rules import BREAKS, MEETS
 
@@ -192,6 +199,32 @@ def test_inspect_tells_of_each_operator_and_of_the_whole(tmp_path: Path) -> None
     assert document["target"]["name"] == "coral"
     assert document["target"]["runs_on"] == {"edgetpu": 1, "cpu": 1}
     assert document["target"]["facts"]["provenance"] == "simulated"
+
+
+def test_what_people_see_fits_and_says_that_it_is_calculated(tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    names = ["a", "\x1b[2J" + "b" * 200, "c", "d"]
+    operators = [
+        Operator(kind, [x], [y]) for kind, x, y in zip(["RELU", "ELU", "RELU"], names, names[1:], strict=False)
+    ]
+    path.write_bytes(model(dict.fromkeys(names, VECTOR), operators))
+    stream = io.StringIO()
+    render_inspection(inspected(path), Console(file=stream, width=80))
+    lines = stream.getvalue().splitlines()
+    assert max(map(cell_len, lines)) <= 80
+    text = "\n".join(lines)
+    assert "\x1b" not in text
+    assert re.search(r"Estimate +\S+ µs \(simulated\)", text)
+    assert re.search(r"1 +ELU +the Edge TPU has no ELU", text)
+    assert re.search(r"on edgetpu +1 operators", text)
+
+
+def test_the_command_line_knows_the_option() -> None:
+    done = CliRunner().invoke(cli, ["inspect", str(DATA / "tiny_int8.tflite"), "--target", "coral:link=usb2", "--json"])
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["target"]["runs_on"] == {"edgetpu": 3}
+    assert document["target"]["facts"]["link"] == "usb2"
 
 
 def test_a_target_without_accelerator_and_a_keras_model_are_no_use_here(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from edge_targets._edgetpu_map import predict
 from edge_targets._edgetpu_node import Node, Status
 from edge_targets._edgetpu_remedies import remedy_for
-from edge_targets._edgetpu_rules import EVERY, ROWS, refusal
+from edge_targets._edgetpu_table import EVERY, ROWS, refusal
 from edge_targets.tflite_graph import parse_graph
 from tests.edge_targets.one_operator import Tensor, constant, one_operator, zeros
 
@@ -150,48 +150,48 @@ MEETS: dict[str, bytes] = {
 }
 
 BREAKS: dict[tuple[str, str], tuple[bytes, str]] = {
-    ("AVERAGE_POOL_2D", "_no_activation"): (pool("AVERAGE_POOL_2D", RELU), "an activation is fused"),
-    ("MAX_POOL_2D", "_no_activation"): (pool("MAX_POOL_2D", RELU), "an activation is fused"),
-    ("CONCATENATION", "_no_activation"): (concatenation(*TWO, activation=RELU), "an activation is fused"),
-    ("CONCATENATION", "_zero_constant"): (concatenation(IMAGE, zeros(1, 8, 8, 4, zero_point=3)), "joins a constant"),
-    ("CONV_2D", "_even_dilation"): (conv(2, 1), "2 down and 1 across"),
-    ("DEPTHWISE_CONV_2D", "_even_dilation"): (depthwise(1, 3), "1 down and 3 across"),
-    ("FULLY_CONNECTED", "_default_weights"): (dense(weights_format=1), "stored shuffled"),
-    ("FULLY_CONNECTED", "_vector_output"): (dense(outputs=(1, 5, 6)), "its output is 1×5×6"),
-    ("MEAN", "_batch_stays"): (reduced("MEAN", [0, 1]), "reduces the batch"),
-    ("MEAN", "_lanes_of_channels"): (reduced("MEAN", [-1], Tensor((1, 8, 8, 6))), "over 6 channels"),
-    ("REDUCE_MAX", "_batch_stays"): (reduced("REDUCE_MAX", [-4]), "reduces the batch"),
-    ("REDUCE_MIN", "_batch_stays"): (reduced("REDUCE_MIN", [0]), "reduces the batch"),
-    ("PACK", "_pack_behind_batch"): (pack(-3), "along the batch"),
-    ("PAD", "_pad_behind_batch"): (pad(1), "pads the batch"),
-    ("PRELU", "_vector_alpha"): (prelu(8, 8, 4), "its alpha is 8×8×4"),
-    ("RESHAPE", "_small_reshape"): (reshape(1, 48, 48, 255), "587,520 values"),
-    ("RESIZE_BILINEAR", "_exact_interpolation"): (
+    ("AVERAGE_POOL_2D", "no_activation"): (pool("AVERAGE_POOL_2D", RELU), "an activation is fused"),
+    ("MAX_POOL_2D", "no_activation"): (pool("MAX_POOL_2D", RELU), "an activation is fused"),
+    ("CONCATENATION", "no_activation"): (concatenation(*TWO, activation=RELU), "an activation is fused"),
+    ("CONCATENATION", "zero_constant"): (concatenation(IMAGE, zeros(1, 8, 8, 4, zero_point=3)), "joins a constant"),
+    ("CONV_2D", "even_dilation"): (conv(2, 1), "2 down and 1 across"),
+    ("DEPTHWISE_CONV_2D", "even_dilation"): (depthwise(1, 3), "1 down and 3 across"),
+    ("FULLY_CONNECTED", "default_weights"): (dense(weights_format=1), "stored shuffled"),
+    ("FULLY_CONNECTED", "vector_output"): (dense(outputs=(1, 5, 6)), "its output is 1×5×6"),
+    ("MEAN", "batch_stays"): (reduced("MEAN", [0, 1]), "reduces the batch"),
+    ("MEAN", "lanes_of_channels"): (reduced("MEAN", [-1], Tensor((1, 8, 8, 6))), "over 6 channels"),
+    ("REDUCE_MAX", "batch_stays"): (reduced("REDUCE_MAX", [-4]), "reduces the batch"),
+    ("REDUCE_MIN", "batch_stays"): (reduced("REDUCE_MIN", [0]), "reduces the batch"),
+    ("PACK", "pack_behind_batch"): (pack(-3), "along the batch"),
+    ("PAD", "pad_behind_batch"): (pad(1), "pads the batch"),
+    ("PRELU", "vector_alpha"): (prelu(8, 8, 4), "its alpha is 8×8×4"),
+    ("RESHAPE", "small_reshape"): (reshape(1, 48, 48, 255), "587,520 values"),
+    ("RESIZE_BILINEAR", "exact_interpolation"): (
         resize("RESIZE_BILINEAR", (1, 33, 33, 2), (1, 513, 513, 2), align=1),
         "16× down and 16× across",
     ),
-    ("RESIZE_BILINEAR", "_small_resize"): (
+    ("RESIZE_BILINEAR", "small_resize"): (
         resize("RESIZE_BILINEAR", (1, 256, 256, 32), (1, 512, 512, 32)),
         "8,388,608 values",
     ),
-    ("RESIZE_NEAREST_NEIGHBOR", "_small_resize"): (
+    ("RESIZE_NEAREST_NEIGHBOR", "small_resize"): (
         resize("RESIZE_NEAREST_NEIGHBOR", (1, 256, 256, 32), (1, 512, 512, 32)),
         "so large a resize",
     ),
-    ("SOFTMAX", "_softmax_vector"): (softmax(1, 16_001), "its input is 1×16001"),
-    ("STRIDED_SLICE", "_unit_strides"): (strided(2), "in strides"),
-    ("STRIDED_SLICE", "_plain_masks"): (strided(ellipsisMask=1), "a new axis"),
-    ("SQUEEZE", "_leading_squeeze"): (squeeze((1, 5, 1, 10), (1, 5, 10)), "leading dimensions only"),
-    ("TILE", "_tile_behind_batch"): (tile(2), "repeats the batch"),
+    ("SOFTMAX", "softmax_vector"): (softmax(1, 16_001), "its input is 1×16001"),
+    ("STRIDED_SLICE", "unit_strides"): (strided(2), "in strides"),
+    ("STRIDED_SLICE", "plain_masks"): (strided(ellipsisMask=1), "a new axis"),
+    ("SQUEEZE", "leading_squeeze"): (squeeze((1, 5, 1, 10), (1, 5, 10)), "leading dimensions only"),
+    ("TILE", "tile_behind_batch"): (tile(2), "repeats the batch"),
 }
-OLD = {("SQUEEZE", "_leading_squeeze"): 12}
+OLD = {("SQUEEZE", "leading_squeeze"): 12}
 """Rules of older runtimes."""
 
 EVERY_BREAKS: dict[str, tuple[bytes, str]] = {
-    "_eight_bits": (conv(image=Tensor((1, 8, 8, 4), "float32")), "works on float32"),
-    "_known_sizes": (conv(image=Tensor((1, 8, 8, 4), open_sizes=(0, 1))), "'in0' is open"),
-    "_three_dimensions": (conv(image=Tensor((4, 8, 8, 4)), output=Tensor((4, 8, 8, 6))), "its batch is 4"),
-    "_constant_parameters": (conv(kernel=Tensor((6, 3, 3, 4))), "'in1' is computed"),
+    "eight_bits": (conv(image=Tensor((1, 8, 8, 4), "float32")), "works on float32"),
+    "known_sizes": (conv(image=Tensor((1, 8, 8, 4), open_sizes=(0, 1))), "'in0' is open"),
+    "three_dimensions": (conv(image=Tensor((4, 8, 8, 4)), output=Tensor((4, 8, 8, 6))), "its batch is 4"),
+    "constant_parameters": (conv(kernel=Tensor((6, 3, 3, 4))), "'in1' is computed"),
 }
 
 
@@ -229,7 +229,7 @@ def test_what_holds_for_every_operator(rule: str) -> None:
     content, why = EVERY_BREAKS[rule]
     refusing = [check.__name__ for check in EVERY if check(node(content)) is not None]
     assert refusing == [rule]
-    _is_told(node(content), why, Status.DATA_TYPE if rule == "_eight_bits" else Status.LIMITED)
+    _is_told(node(content), why, Status.DATA_TYPE if rule == "eight_bits" else Status.LIMITED)
 
 
 def _is_told(one: Node, why: str, status: Status) -> None:
@@ -264,7 +264,7 @@ def test_younger_operators_need_their_runtime(kind: str, since: int) -> None:
 def test_an_old_squeeze_may_drop_what_leads() -> None:
     leading = squeeze((1, 1, 5, 10), (5, 10))
     assert refusal(node(leading, 12)) is None
-    assert refusal(node(BREAKS["SQUEEZE", "_leading_squeeze"][0], 13)) is None
+    assert refusal(node(BREAKS["SQUEEZE", "leading_squeeze"][0], 13)) is None
 
 
 @pytest.mark.parametrize(
