@@ -1,4 +1,4 @@
-"""Deploying to emulated boards with a real OpenSSH server: a second version, back, unplugged, two at once, a full one."""
+"""Deploying to emulated boards with a real sshd: a second version, back, unplugged, two at once, a full disk."""
 
 from __future__ import annotations
 
