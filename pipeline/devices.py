@@ -75,12 +75,12 @@ def device(text: str, profiles: Path | None = None) -> Device:
     kind, colon, address = text.partition(":")
     if kind in plugins.names(PACKAGE):
         values = _at(kind, address, text) if colon else {}
-        return Device(text, kind, _checked(kind, values, text), text)
+        return _sound(Device(text, kind, _checked(kind, values, text), text))
     if "@" in text and BY_SSH in plugins.names(PACKAGE):
-        return Device(text, BY_SSH, _checked(BY_SSH, _at(BY_SSH, text, text), text), text)
+        return _sound(Device(text, BY_SSH, _checked(BY_SSH, _at(BY_SSH, text, text), text), text))
     if colon:
         raise _unknown(kind, plugins.names(PACKAGE), f"'{short(text)}' names no device")
-    return _profile(text, profiles)
+    return _sound(_profile(text, profiles))
 
 
 def devices(texts: Sequence[str], profiles: Path | None = None) -> tuple[Device, ...]:
@@ -99,6 +99,15 @@ def profiles_file() -> Path:
     """Where the user's own profiles are, whether or not there are any."""
     home = os.environ.get("XDG_CONFIG_HOME")
     return (Path(home) if home else Path.home() / ".config") / "edgesmith" / "targets.yaml"
+
+
+def _sound(named: Device) -> Device:
+    """The device, if its settings lead anywhere: a target that lacks one says so before anything is connected."""
+    try:
+        named.target()
+    except WrongAddress as error:
+        raise UsageError(f"'{short(named.label)}': {error.what}", expected=error.expected, mend=error.mend) from None
+    return named
 
 
 def _target_class(kind: str) -> type[Target]:
@@ -217,10 +226,11 @@ class _Choice:
                 return device(value, context.get("profiles"))
             kind, settings = name_and_settings(value)
             cls = settings_class(PACKAGE, kind)
+            read = with_full_paths(cls.model_validate_json(json.dumps(settings)), context.get("folder"))
+            label = getattr(read, "label", None) or kind
+            return _sound(Device(label, kind, read, {kind: read.model_dump(mode="json")}))
         except UsageError as error:
             raise refusal(error.what, error.expected, error.mend) from None
-        read = with_full_paths(cls.model_validate_json(json.dumps(settings)), context.get("folder"))
-        return Device(getattr(read, "label", None) or kind, kind, read, {kind: read.model_dump(mode="json")})
 
 
 DeviceChoice = Annotated[Device, _Choice()]

@@ -40,6 +40,12 @@ def test_an_address_is_read_by_its_kind() -> None:
     assert found.target().label == "host:xnnpack=off,runtime=tflite_runtime,threads=2"
 
 
+def test_user_and_host_are_a_raspberry_pi() -> None:
+    found = devices.device("pi@kitchen.local:2222")
+    chosen = found.settings.model_dump()
+    assert (found.kind, chosen["host"], chosen["user"], chosen["port"]) == ("raspberry_pi", "kitchen.local", "pi", 2222)
+
+
 def test_a_profile_is_a_name_for_a_kind_and_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = profiles(tmp_path, "slow: {host: {reference: true}}\nplain: host\n")
     found = devices.device("slow", path)
@@ -63,6 +69,7 @@ def test_a_profile_is_a_name_for_a_kind_and_its_settings(tmp_path: Path, monkeyp
         ("host:xnnpack=maybe", "xnnpack"),
         ("host:threads=two", "threads"),
         ("host:", "SETTING=VALUE"),
+        ("raspberry_pi", "Which Raspberry Pi is not said"),
     ],
 )
 def test_a_name_that_is_none_is_a_usage_error(name: str, said: str, tmp_path: Path) -> None:
@@ -138,6 +145,7 @@ def test_a_recipe_names_devices_in_every_form(tmp_path: Path) -> None:
         ("targets: [{host: {thread: 2}}]\n", "targets[0].host.thread: there is no such setting"),
         ("targets: [{host: {threads: two}}]\n", "targets[0].host.threads: got the text 'two'"),
         ("targets: [7]\n", "targets[0]: got 7"),
+        ("targets: [{raspberry_pi: {user: pi}}]\n", "targets[0]: 'raspberry_pi': Which Raspberry Pi is not said"),
         ("targets: [{hots: {}}]\n", "did you mean 'host'?"),
         ("targets: [host]\nbudgets: {max_median_us: {two: 5}}\n", "'two' is no target of this recipe"),
     ],

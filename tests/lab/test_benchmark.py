@@ -1,0 +1,86 @@
+"""The acceptance of devices: one command, every device at once; and a wrong processor is found out, not measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import _yaml
+from tests.lab.lab import Lab
+from tests.lab.pi import Pi
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "runs" / "mnist-demo" / "model.tflite"
+TINY = ROOT / "tests" / "edge_targets" / "data" / "tiny_int8.tflite"
+QUICK = ("--num-runs", "20", "--warmup-runs", "2", "--min-secs", "0", "--max-secs", "2")
+MOST_S = 90
+
+
+def pi_profile(pi: Pi) -> dict[str, Any]:
+    settings = {name: getattr(pi, name) for name in ("host", "port", "user", "key_file", "known_hosts")}
+    return {
+        "raspberry_pi": {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
+    }
+
+
+@pytest.fixture
+def profiles(lab: Lab, tmp_path: Path) -> Path:
+    """The lab's devices as a user's file of targets."""
+    android = {
+        "serial": lab.android.serial,
+        "adb": str(lab.android.adb),
+        "server_port": lab.android.server_port,
+        "python": "/usr/bin/python3",
+    }
+    named = {pi.name: pi_profile(pi) for pi in (*lab.pis, lab.armhf)}
+    path = tmp_path / "targets.yaml"
+    path.write_text(_yaml.dump({**named, "phone": {"android": android}}))
+    return path
+
+
+def benchmark(profiles: Path, *labels: str, model: Path = TINY) -> tuple[int, dict[str, Any], str]:
+    """The installed command: exit code, document, stderr."""
+    targets = [word for label in labels for word in ("--target", label)]
+    program = str(Path(sys.executable).with_name("edgesmith"))
+    command = [program, "benchmark", str(model), "--targets", str(profiles), *targets]
+    done = subprocess.run([*command, *QUICK, "--json"], capture_output=True, text=True, timeout=600, check=False)
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def test_one_command_measures_every_device_at_once(lab: Lab, profiles: Path) -> None:
+    names = [pi.name for pi in (*lab.pis[:2], lab.armhf)]
+    begin = time.monotonic()
+    code, document, told = benchmark(profiles, "host", *names, "phone", model=DEMO if DEMO.exists() else TINY)
+    took_s = time.monotonic() - begin
+    assert code == 0, told + json.dumps(document, indent=1)
+    found = {row["label"]: row for row in document["devices"]}
+    assert list(found) == ["host", *names, "phone"]
+    assert {label: row["measurement"]["provenance"] for label, row in found.items()} == {
+        "host": "host",
+        **dict.fromkeys([*names, "phone"], "emulated"),
+    }
+    for label in ("host", *names[:2], "phone"):
+        assert found[label]["measurement"]["kernels"].startswith("xnnpack"), label
+        assert found[label]["parity"]["allowed_steps"] == 0, label
+        assert found[label]["parity"]["exact"], found[label]
+    assert found[lab.armhf.name]["measurement"]["runtime"] == "tflite_runtime"
+    assert found[lab.armhf.name]["parity"]["ok"]
+    assert took_s < MOST_S, f"it took {took_s:.0f} s"
+
+
+def test_a_device_that_computes_wrongly_is_broken_and_not_measured(lab: Lab, profiles: Path) -> None:
+    lab.pis[0].restart(cpu=None)
+    broken, sound = lab.pis[0].name, lab.pis[1].name
+    code, document, _ = benchmark(profiles, broken, sound)
+    rows = {row["label"]: row for row in document["devices"]}
+    assert code == 3
+    assert (rows[broken]["status"], rows[broken]["measurement"]) == ("broken", None)
+    assert rows[broken]["parity"]["first_layer"] == "conv"
+    assert "gives other outputs than the reference" in rows[broken]["error"]["what"]
+    assert rows[sound]["status"] == "measured"
