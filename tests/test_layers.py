@@ -42,6 +42,7 @@ ABOVE = {
     "forge": ROOMS,
     "inspection": ROOMS,
     "comparison": ROOMS,
+    "doctor": set[str](),
     "history": set[str](),
     "regressions": {"history"},
     "measure": ROOMS,
@@ -50,7 +51,7 @@ ABOVE = {
     "benchmark": ROOMS | {"measure", "evaluation"},
     "deployment": ROOMS | {"bundle", "measure", "evaluation"},
     "flow": ROOMS | {"forge", "measure"},
-    "commands": ROOMS | {"flow", "history", "inspection", "comparison", "regressions", "benchmark", "evaluation", "deployment", "console"},
+    "commands": ROOMS | {"flow", "doctor", "history", "inspection", "comparison", "regressions", "benchmark", "evaluation", "deployment", "console"},
     "cli": {"commands"},
     "console": set[str](),
 }

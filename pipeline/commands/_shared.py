@@ -42,11 +42,14 @@ def draw(render: Callable[[Console], None]) -> None:
     print_out(drawn.get().rstrip("\n"), color=True)
 
 
+def cache_folder() -> Path:
+    """Where the system keeps caches."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "edgesmith"
+
+
 def cache(folder: Path | None, *, off: bool) -> Cache:
     """The cache of stages: `folder`, else where the system keeps caches."""
     from pipeline.cache import Cache
 
-    if off:
-        return Cache(None)
-    home = os.environ.get("XDG_CACHE_HOME")
-    return Cache(folder or (Path(home) if home else Path.home() / ".cache") / "edgesmith")
+    return Cache(None) if off else Cache(folder or cache_folder())

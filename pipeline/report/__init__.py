@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pipeline.report._benchmarked import render_benchmark, render_evaluation
 from pipeline.report._compared import render_comparison
+from pipeline.report._findings import render_findings
 from pipeline.report._formats import format_for, page_beside, read_reports, report_text, show_reports
 from pipeline.report._inspected import render_inspection
 from pipeline.report._json import json_object, json_text
@@ -29,6 +30,7 @@ __all__ = [
     "render_benchmark",
     "render_comparison",
     "render_evaluation",
+    "render_findings",
     "render_history",
     "render_inspection",
     "render_table",
