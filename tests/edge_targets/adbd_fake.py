@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import signal
 import socket
 import struct
@@ -37,10 +38,12 @@ class Manners:
         authorized: whether it takes the client's key.
         disk_bytes: how much it takes before its disk is full.
         drop_after_bytes: after how many pushed bytes the cable is pulled.
-        drop_on: a word; the cable is pulled as soon as a command with it runs.
+        drop_on: a word; the cable is pulled as soon as a command prints it.
+        silent: it takes connections and never greets.
         hang_on: a word; a command with it is taken and never answered.
         corrupt: a byte of what is pushed changes on the way.
-        garbage_on: a word; a command with it gives binary nonsense and exit code 0.
+        garbage_on: a word; a command with it gives binary nonsense, `answer`, and exit code 0.
+        answer: text after the nonsense, where {token} stands for the one that was to be printed.
         shell: what runs commands.
         programs: folder that comes first on the PATH of commands; None for the machine's own programs only.
     """
@@ -53,6 +56,8 @@ class Manners:
     hang_on: str | None = None
     corrupt: bool = False
     garbage_on: str | None = None
+    answer: str = ""
+    silent: bool = False
     programs: Path | None = None
     shell: str = "/bin/sh"
 
@@ -162,6 +167,8 @@ class _Connection:
             stream.take(command, data)
 
     def _greet(self) -> None:
+        if self.device.manners.silent:
+            return
         if not self.device.manners.authorized:
             self.send(b"AUTH", TOKEN, 0, bytes(20))
             return
@@ -303,7 +310,9 @@ class _Stream:
             while self._open:
                 self._inbox.get()
         if manners.garbage_on and manners.garbage_on in command:
-            self._tell(STDOUT, GARBAGE, split=split)
+            token = re.search(r"echo ([0-9a-f]{16}) \$code$", command)
+            answer = manners.answer.format(token=token.group(1) if token else "")
+            self._tell(STDOUT, GARBAGE + answer.encode(), split=split)
             self._tell(EXIT, b"\0", split=split)
             return
         self._split = split
@@ -316,8 +325,6 @@ class _Stream:
             env={"PATH": os.pathsep.join([*([str(manners.programs)] if manners.programs else []), os.defpath])},
             start_new_session=True,
         )
-        if manners.drop_on and manners.drop_on in command:
-            self._connection.close()
         self._relay(self._process, split=split)
 
     def _relay(self, process: subprocess.Popen[bytes], *, split: bool) -> None:
@@ -329,6 +336,8 @@ class _Stream:
         def relay(kind: int, pipe: IO[bytes]) -> None:
             with pipe, contextlib.suppress(OSError, EOFError):
                 while data := os.read(pipe.fileno(), 2**16):
+                    if self._manners.drop_on and self._manners.drop_on.encode() in data:
+                        self._connection.close()
                     with telling:
                         self._tell(kind, data, split=split)
 

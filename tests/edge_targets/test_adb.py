@@ -96,9 +96,9 @@ def test_unplugged_during_a_push(device: FakeAdbd, reach: Reach, tmp_path: Path)
 def test_unplugged_during_a_run(features: str, device: FakeAdbd, reach: Reach) -> None:
     device.manners.features = features
     with reach() as adb:
-        device.manners.drop_on = "sleep"
+        device.manners.drop_on = "half"
         with pytest.raises(DeviceError, match="was lost"):
-            sh(adb, "echo half; sleep 600 & wait; exit 3")
+            sh(adb, "sleep 600 & echo half; wait; exit 3")
         device.manners.drop_on = None
     # An old device does not tell the shell of it; the program there ends by itself.
     deadline = time.monotonic() + 20
@@ -126,6 +126,16 @@ def test_a_device_that_was_unplugged_is_reached_again(device: FakeAdbd, reach: R
         assert sh(adb, "echo back").stdout == b"back\n"
 
 
+def test_a_device_that_takes_connections_and_falls_silent(device: FakeAdbd, reach: Reach) -> None:
+    device.manners.silent = True
+    with pytest.raises(DeviceError) as caught, reach():
+        pass
+    assert device.serial in caught.value.what
+    device.manners.silent = False
+    with reach() as adb:
+        assert sh(adb, "echo back").stdout == b"back\n"
+
+
 def test_a_device_that_takes_a_command_and_falls_silent(device: FakeAdbd, reach: Reach) -> None:
     with reach() as adb:
         device.manners.hang_on = "echo"
@@ -134,9 +144,10 @@ def test_a_device_that_takes_a_command_and_falls_silent(device: FakeAdbd, reach:
         device.manners.hang_on = None
 
 
-def test_nonsense_instead_of_an_answer(device: FakeAdbd, reach: Reach) -> None:
+@pytest.mark.parametrize("answer", ["", "\n{token} 9x\n", "\n{token} \n", "\n{token} 12345\n"])
+def test_nonsense_instead_of_an_answer(answer: str, device: FakeAdbd, reach: Reach) -> None:
     with reach() as adb:
-        device.manners.garbage_on = "echo"
+        device.manners.garbage_on, device.manners.answer = "echo", answer
         with pytest.raises(DeviceError, match="was lost") as caught:
             sh(adb, "echo")
     assert all(line.isprintable() for line in str(caught.value).splitlines())

@@ -22,10 +22,12 @@ from edge_targets import (
     WrongAddress,
     WrongInput,
     _android_facts,
+    _benchmark_tool,
 )
 from edge_targets._bundle import Bundle
 from edge_targets.android import AndroidTarget
 from edge_targets.host import HostTarget
+from edge_targets.tflite_graph import Tensor
 from tests.edge_targets import benchmark_model_fake
 from tests.edge_targets.adb_program import AdbServer
 from tests.edge_targets.adbd_fake import FakeAdbd
@@ -176,6 +178,14 @@ def test_a_model_that_gives_other_outputs_there_is_not_deployed(
     assert android().deployed("net") is None
 
 
+def test_the_first_of_several_outputs() -> None:
+    output = Tensor(0, "scores", (1, 3), "int8")
+    first = _benchmark_tool._first_output(b"\1\2\3\4\5", [3, 2], output)
+    assert first.tolist() == [1, 2, 3]
+    with pytest.raises(DeviceError, match="have 4 bytes, and the model's 5"):
+        _benchmark_tool._first_output(b"\1\2\3\4", [3, 2], output)
+
+
 def test_an_old_tool_gives_no_outputs(android: Make, tmp_path: Path, int8_model: Path) -> None:
     old = script(tmp_path / "old", benchmark_model_fake.program(sys.executable, without=("output_filepath",)))
     with pytest.raises(Unsupported, match="cannot give a model's outputs: it knows no --output_filepath"):
@@ -238,7 +248,7 @@ def test_a_model_that_the_tool_refuses(android: Make, tool: Path, tmp_path: Path
 
 
 def test_unplugged_while_it_measures(android: Make, tool: Path, int8_model: Path, device: FakeAdbd) -> None:
-    device.manners.drop_on = "--graph="
+    device.manners.drop_on = "STARTING"
     with pytest.raises(DeviceError, match="was lost"):
         android(benchmark_model=tool).benchmark({"m": int8_model}, PLAN)
 
