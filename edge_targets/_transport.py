@@ -89,12 +89,22 @@ class Transport(Protocol):
 
 
 _RUNNING: set[subprocess.Popen[bytes]] = set()
+_STOPPED = threading.Event()
 
 
-def end_running() -> None:
-    """End every program that a `Local` waits for, in whichever thread: what waits then fails, and clears up."""
-    for process in tuple(_RUNNING):
-        _end_group(process)
+@contextmanager
+def nothing_running() -> Iterator[None]:
+    """End every program that a `Local` waits for, in whichever thread, and start none while the block lasts.
+
+    What waited then fails, and clears up.
+    """
+    _STOPPED.set()
+    try:
+        for process in tuple(_RUNNING):
+            _end_group(process)
+        yield
+    finally:
+        _STOPPED.clear()
 
 
 class Local:
@@ -135,6 +145,8 @@ class Local:
             process = self._start(argv, source, env)
         _RUNNING.add(process)
         try:
+            # Stopped in between, it was not among those that were ended.
+            _must_go_on()
             return self._wait(process, argv[0], timeout_s)
         except BaseException:
             _end_group(process)
@@ -144,6 +156,7 @@ class Local:
             _RUNNING.discard(process)
 
     def _start(self, argv: Sequence[str], stdin: IO[bytes], env: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+        _must_go_on()
         try:
             # A session of its own makes a process group that can be ended as a whole.
             return subprocess.Popen(
@@ -278,6 +291,11 @@ class _Tap(threading.Thread):
         if not self.overflowed:
             self.overflowed = True
             self._on_excess()
+
+
+def _must_go_on() -> None:
+    if _STOPPED.is_set():
+        raise DeviceError("Interrupted.")
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

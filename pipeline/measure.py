@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from edge_targets import BenchmarkPlan, Disagreement, Golden, TargetError, Unsupported, WrongInput
 from edge_targets._reference import EXAMPLES, golden_vectors
-from edge_targets._transport import end_running
+from edge_targets._transport import nothing_running
 from pipeline.check import Check, Status
 from pipeline.verify import quantize
 
@@ -252,7 +253,8 @@ def _held(
 
 def _give_up(threads: Sequence[threading.Thread]) -> None:
     """End what the threads wait for, and let them clear up."""
-    end_running()
-    for thread in threads:
-        if thread.ident is not None:
-            thread.join(GRACE_S)
+    deadline = time.monotonic() + GRACE_S
+    with nothing_running():
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))

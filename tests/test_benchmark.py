@@ -5,6 +5,10 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -173,6 +177,30 @@ def test_the_table_lines_up_and_stays_within_80_columns(golden: Callable[[str, s
         "tuning": [],
     }  # fmt: skip
     golden("benchmark_80.txt", drawn(document, render_benchmark))
+
+
+@pytest.mark.e2e
+def test_interrupted_it_leaves_neither_programs_nor_files(tmp_path: Path) -> None:
+    command = [Path(sys.executable).with_name("edgesmith"), "benchmark", INT8, "--min-secs", "60", "--max-secs", "90"]
+    # The second waits for the first, and must not start when that one is ended.
+    command += ["--target", "host", "--target", "host:xnnpack=off"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "LC_ALL": "C.UTF-8"}
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    while "benchmark: 2 steps" not in process.stderr.readline():
+        assert process.poll() is None
+    wait_until(lambda: any(tmp_path.glob("*/model-0.tflite")))
+    process.send_signal(signal.SIGINT)
+    assert "Interrupted" in process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 # ---- evaluate ----

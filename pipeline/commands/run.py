@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.commands import _devices as on_devices
 from pipeline.commands import _shared as shared
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--cache", "cache_folder", type=click.Path(path_type=Path), help="Default: ~/.cache/edgesmith.")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep results of stages.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="stages.prune.sparsity=0.9; repeatable.")
+@on_devices.profiles
 @click.option("--custom-objects", metavar="FILE", help="Python file with the model's own layer classes.")
 @click.option("--trust-code", is_flag=True, help="Let a model file run the code it holds (Lambda layers).")
 @click.option("--history", "url", metavar="URL", help="Default: ~/.local/share/edgesmith/runs.db.")
@@ -35,6 +37,7 @@ def command(
     cache_folder: Path | None,
     no_cache: bool,
     overrides: tuple[str, ...],
+    profiles: Path | None,
     custom_objects: str | None,
     trust_code: bool,
     url: str | None,
@@ -50,7 +53,7 @@ def command(
     if custom_objects is not None:
         # Paths on the command line are relative to where we stand, those in a recipe to the recipe.
         overrides = (*overrides, f"model.custom_objects={json.dumps(str(Path(custom_objects).absolute()))}")
-    loaded = load_recipe(recipe, overrides)
+    loaded = load_recipe(recipe, overrides, profiles)
     folder = out or Path("runs", loaded.name)
     with ConsoleProgress() as progress:
         from pipeline import flow
