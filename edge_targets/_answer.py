@@ -11,7 +11,15 @@ import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from edge_targets._base import DeviceError, DeviceInfo, TargetError, ToolMissing, UnusableModel, WrongInput
+from edge_targets._base import (
+    Conditions,
+    DeviceError,
+    DeviceInfo,
+    TargetError,
+    ToolMissing,
+    UnusableModel,
+    WrongInput,
+)
 from edge_targets._on_device import PROTOCOL
 
 if TYPE_CHECKING:
@@ -64,6 +72,26 @@ def device(answer: Json) -> DeviceInfo:
         python=text(facts, "python"),
         emulator=text(facts, "emulator") if "emulator" in facts else "",
     )
+
+
+def conditions(answer: Json, key: str) -> Conditions:
+    """What slows a processor, as it was at one moment."""
+    found = group(answer, key)
+    return Conditions(
+        clock_mhz=optional_number(found, "clock_mhz"),
+        temperature_c=optional_number(found, "temperature_c"),
+        governor=text(found, "governor"),
+        load=optional_number(found, "load"),
+        throttled=text(found, "throttled"),
+    )
+
+
+def yes(answer: Json, key: str) -> bool:
+    """True or false."""
+    value = answer.get(key)
+    if not isinstance(value, bool):
+        raise strange(f"its '{key}' is neither true nor false")
+    return value
 
 
 def text(answer: Json, key: str) -> str:

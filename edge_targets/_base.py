@@ -172,9 +172,10 @@ class DeviceInfo:
 class BenchmarkPlan:
     """How to measure; the names are those of `benchmark_model`.
 
-    Runs go on until each model has `num_runs` samples and `min_secs` a model have passed, but never for longer
-    than `max_secs` a model: a slow model then has fewer samples, and its measurement says how many. A model of a
-    microsecond ends at 50,000 samples.
+    The warm-up goes on beyond `warmup_runs` until the runs get no faster, up to ten times as many. Runs go on until
+    each model has `num_runs` samples, `min_secs` a model have passed and each median is known to within `goal`, but
+    never for longer than `max_secs` a model: a slow model then has fewer samples, and its measurement says how many. A
+    model of a microsecond ends at 50,000 samples.
 
     Attributes:
         num_threads: threads of the interpreter.
@@ -183,6 +184,8 @@ class BenchmarkPlan:
         min_secs: least seconds a model.
         max_secs: most seconds a model.
         runtime: which interpreter; "auto" takes the first of ai_edge_litert, tflite_runtime, tensorflow.
+        goal: how far the ends of the median's interval may be from it, as a share.
+        cold_starts: fresh processes a model, whose median is its cold load and memory; without any, neither is told.
     """
 
     num_threads: int = 1
@@ -191,6 +194,8 @@ class BenchmarkPlan:
     min_secs: float = 0.5
     max_secs: float = 10.0
     runtime: Runtime = "auto"
+    goal: float = 0.02
+    cold_starts: int = 3
 
     def __post_init__(self) -> None:
         right = {
@@ -199,12 +204,34 @@ class BenchmarkPlan:
             "num_runs": self.num_runs >= 1,
             "min_secs": 0 <= self.min_secs < math.inf,
             "max_secs": max(self.min_secs, 0.001) <= self.max_secs < math.inf,
+            "goal": 0 < self.goal < math.inf,
+            "cold_starts": 0 <= self.cold_starts <= 100,
         }
         for name in (name for name, holds in right.items() if not holds):
             raise TargetError(
                 f"A benchmark cannot have {name} = {getattr(self, name)}.",
-                expected="num_threads and num_runs from 1, warmup_runs and min_secs from 0, max_secs from min_secs",
+                expected="num_threads and num_runs from 1, warmup_runs and min_secs from 0, max_secs from min_secs, "
+                "goal above 0, cold_starts from 0 to 100",
             )
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a latency depends on and changes from minute to minute; None or "" where the system does not tell.
+
+    Attributes:
+        clock_mhz: mean clock of the processors.
+        temperature_c: of the warmest zone, in degrees Celsius.
+        governor: what sets the clock.
+        load: processes that wanted to run over the last minute, on average.
+        throttled: flags of a Raspberry Pi's firmware, in hexadecimal digits.
+    """
+
+    clock_mhz: float | None
+    temperature_c: float | None
+    governor: str
+    load: float | None
+    throttled: str
 
 
 @dataclass(frozen=True)
@@ -239,6 +266,8 @@ class Measurement:
         device: where it ran.
         max_us, std_us, p5_us, p95_us: where a tool tells them itself.
         profile: what each operator takes of one inference, in order; None where that was not asked for.
+        unstable: why the figures would be others at another time; "" where nothing speaks for that.
+        before, after: the conditions around the runs; None where they were not looked at.
     """
 
     target: str
@@ -269,6 +298,9 @@ class Measurement:
     p5_us: float | None = None
     p95_us: float | None = None
     profile: tuple[OperatorTime, ...] | None = None
+    unstable: str = ""
+    before: Conditions | None = None
+    after: Conditions | None = None
 
     def must_have_median(self) -> float:
         """The median, in µs, for what cannot do without it.

@@ -20,6 +20,7 @@ import gc
 import importlib
 import itertools
 import json
+import math
 import os
 import platform
 import sys
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 PROTOCOL = 1
+
+# A warm-up is over when the latest runs are no more than this share faster than those before; or so many times the
+# runs that were asked for have gone by.
+STEADY = 0.05
+MOST_WARMUP = 10
 
 # Where each interpreter lives, in the order in which "auto" tries them.
 RUNTIMES = {
@@ -92,8 +98,9 @@ def benchmark(request: Json) -> Json:
     """Time several models turn by turn.
 
     Request: "models", "runtime", "kernels", "num_threads", "warmup_runs", "num_runs", "most_runs", "min_secs",
-    "max_secs".
-    Answer: "warmup_runs", and "models": "kernels" and "latencies_ns" of each, in the request's order.
+    "max_secs", "goal".
+    Answer: "warmup_runs", "steady", "before" and "after" (conditions), and "models": "kernels" and "latencies_ns" of
+    each, in the request's order.
     """
     runtime = Runtime(request)
     interpreters = [runtime.load(path, request["num_threads"]) for path in request["models"]]
@@ -102,13 +109,20 @@ def benchmark(request: Json) -> Json:
     least_s = request["min_secs"] * len(interpreters)
     with model_trouble("one of the models"), undisturbed():
         invokes = [ready_to_run(interpreter) for interpreter in interpreters]
-        warmed = rounds(invokes, turns, least=0, most=request["warmup_runs"], least_s=most_s, most_s=most_s)
-        timed = rounds(invokes, turns, request["num_runs"], request["most_runs"], least_s, most_s)
+        before = conditions()
+        warmed = warm_up(invokes, turns, request["warmup_runs"], most_s)
+        timed = rounds(invokes, turns, request["num_runs"], request["most_runs"], least_s, most_s, request.get("goal"))
     models = [
         {"kernels": runtime.kernels_of(interpreter), "latencies_ns": timed[place]}
         for place, interpreter in enumerate(interpreters)
     ]
-    return dict(runtime.facts(), warmup_runs=len(warmed[0]), models=models)
+    facts = {
+        "warmup_runs": len(warmed[0]),
+        "steady": all(map(settled, warmed)),
+        "before": before,
+        "after": conditions(),
+    }
+    return dict(runtime.facts(), models=models, **facts)
 
 
 def evaluate(request: Json) -> Json:
@@ -322,18 +336,26 @@ def rounds(
     most: int,
     least_s: float,
     most_s: float,
+    goal: float | None = None,
 ) -> list[list[int]]:
     """Latencies in ns of rounds in which each model runs once.
 
-    Goes on until there are `least` rounds and `least_s` have passed; ends at `most` rounds or after `most_s`.
+    Goes on until there are `least` rounds, `least_s` have passed, and every median is known to within the share
+    `goal`; ends at `most` rounds or after `most_s`.
     """
     clock = time.perf_counter_ns
     latencies_ns: list[list[int]] = [[] for _ in invokes]
     begin = clock()
+    look = max(least, 1)
     for done in range(most):
         elapsed_s = (clock() - begin) / 1e9
-        if (done >= max(least, 1) and elapsed_s >= least_s) or (done and elapsed_s >= most_s):
+        if done and elapsed_s >= most_s:
             break
+        if done >= look and elapsed_s >= least_s:
+            if goal is None or all(known(each, goal) for each in latencies_ns):
+                break
+            # Sorting what was measured takes time as well: the next look is a quarter further on.
+            look = done + done // 4 + 1
         for model in next(turns):
             invoke = invokes[model]
             start = clock()
@@ -341,6 +363,46 @@ def rounds(
             end = clock()
             latencies_ns[model].append(end - start)
     return latencies_ns
+
+
+def known(latencies_ns: Sequence[int], goal: float) -> bool:
+    """Whether the 95 % interval of the median reaches no further from it than this share.
+
+    The ranks of the interval are those of the normal approximation; the host reckons with the exact ones.
+    """
+    ranked = sorted(latencies_ns)
+    middle, reach = len(ranked) // 2, math.ceil(0.98 * math.sqrt(len(ranked)))
+    if reach >= middle:
+        return False
+    return ranked[middle + reach] - ranked[middle - reach] <= 2 * goal * ranked[middle]
+
+
+def warm_up(
+    invokes: Sequence[Callable[[], Any]], turns: Iterator[Sequence[int]], least: int, most_s: float
+) -> list[list[int]]:
+    """Latencies in ns of rounds that are not counted: `least` of them, then more until all models have settled.
+
+    Ends after `MOST_WARMUP` times as many, or after `most_s`.
+    """
+    begin = time.perf_counter()
+    warmed = rounds(invokes, turns, least, least, most_s, most_s)
+    while not all(map(settled, warmed)) and len(warmed[0]) < MOST_WARMUP * least:
+        left_s = most_s - (time.perf_counter() - begin)
+        if left_s <= 0:
+            break
+        more = rounds(invokes, turns, least, least, left_s, left_s)
+        for place, later in enumerate(more):
+            warmed[place].extend(later)
+    return warmed
+
+
+def settled(latencies_ns: Sequence[int]) -> bool:
+    """Whether the last quarter is no faster than the quarter before it, but for `STEADY`; a few runs always are."""
+    quarter = len(latencies_ns) // 4
+    if quarter < 2:
+        return True
+    before, last = sorted(latencies_ns[-2 * quarter : -quarter]), sorted(latencies_ns[-quarter:])
+    return last[quarter // 2] >= before[quarter // 2] * (1 - STEADY)
 
 
 @contextlib.contextmanager
@@ -470,6 +532,56 @@ def status_bytes(field: str) -> int | None:
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
     return None
+
+
+# ---- what slows a processor ----
+
+
+def conditions() -> Json:
+    """What a latency depends on and changes from minute to minute; null or "" where the system does not tell."""
+    return {
+        "clock_mhz": clock_mhz(),
+        "temperature_c": temperature_c(),
+        "governor": " ".join(sorted(set(files("/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor")))),
+        "load": load_average(),
+        "throttled": "".join(files("/sys/devices/platform/soc/soc:firmware/get_throttled")),
+    }
+
+
+def clock_mhz() -> float | None:
+    """The mean over the processors that tell."""
+    clocks = [
+        int(text) / 1000 for text in files("/sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq") if text.isdigit()
+    ]
+    if not clocks:
+        named = [line.partition(":") for line in lines_of("/proc/cpuinfo")]
+        clocks = [float(value) for key, _, value in named if key.strip() == "cpu MHz" and number(value)]
+    return sum(clocks) / len(clocks) if clocks else None
+
+
+def temperature_c() -> float | None:
+    """Of the warmest zone."""
+    zones = [int(text) / 1000 for text in files("/sys/class/thermal/thermal_zone*/temp") if text.isdigit()]
+    return max(zones) if zones else None
+
+
+def load_average() -> float | None:
+    """Processes that wanted to run over the last minute, on average."""
+    try:
+        return os.getloadavg()[0]
+    except (OSError, AttributeError):
+        return None
+
+
+def files(pattern: str) -> list[str]:
+    """The first line of each file that there is."""
+    found = sorted(map(str, Path("/").glob(pattern.lstrip("/"))))
+    return [lines[0].strip() for lines in map(lines_of, found) if lines]
+
+
+def number(text: str) -> bool:
+    """Whether it is a plain decimal number."""
+    return text.strip().replace(".", "", 1).isdigit()
 
 
 # ---- the device ----

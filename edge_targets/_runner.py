@@ -31,6 +31,7 @@ from edge_targets._bundle import Bundle
 from edge_targets._deploy import Installer
 from edge_targets._noise import Noise, TensorPair
 from edge_targets._parity import Deployment, Outputs
+from edge_targets._stability import unstable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,8 +46,6 @@ EVALUATE_TIMEOUT_S = 3600.0
 FEW_TIMEOUT_S = START_TIMEOUT_S + 180.0
 # `mix` takes some 10 µs a bit on a PC; a small board is ten times slower, an emulated one a hundred times.
 UNPACK_TIMEOUT_S = 600.0
-# Cold starts vary: the median of three is told.
-LOADS = 3
 # A model of a microsecond would otherwise give a million samples, and an answer of megabytes.
 MOST_RUNS = 50_000
 # What waits on the device at a time: it may have little disk.
@@ -57,8 +56,8 @@ CHUNK_BYTES = 64 * 2**20
 class _Cold:
     """What fresh processes saw of one model: medians."""
 
-    load_us: float
-    first_us: float
+    load_us: float | None
+    first_us: float | None
     gained_bytes: int | None
 
 
@@ -119,9 +118,12 @@ class Runner:
             "delegate": self._delegate,
             "warmup_runs": _answer.count(answer, "warmup_runs"),
             "device": device,
+            "before": _answer.conditions(answer, "before"),
+            "after": _answer.conditions(answer, "after"),
         }
+        steady = _answer.yes(answer, "steady")
         return {
-            name: _measurement(name, part, start, common, plan)
+            name: _measurement(name, part, start, common, plan, steady)
             for name, part, start in zip(names, parts, cold, strict=True)
         }
 
@@ -236,7 +238,9 @@ class Runner:
 
     def _cold(self, path: str, name: str, plan: BenchmarkPlan) -> _Cold:
         request = {"model": path, "runtime": plan.runtime, "num_threads": plan.num_threads}
-        answers = [self._ask("load", request, subject=f"the model '{name}'") for _ in range(LOADS)]
+        answers = [self._ask("load", request, subject=f"the model '{name}'") for _ in range(plan.cold_starts)]
+        if not answers:
+            return _Cold(None, None, None)
         gains = [gain for answer in answers if (gain := _answer.optional_count(answer, "gained_bytes")) is not None]
         return _Cold(
             load_us=statistics.median(_answer.count(answer, "load_ns") / 1000 for answer in answers),
@@ -318,11 +322,12 @@ class RunnerTarget(Target):
 
 
 def _measurement(
-    name: str, part: _answer.Json, cold: _Cold, common: dict[str, Any], plan: BenchmarkPlan
+    name: str, part: _answer.Json, cold: _Cold, common: dict[str, Any], plan: BenchmarkPlan, steady: bool
 ) -> Measurement:
     latencies_ns = _answer.counts(part, "latencies_ns", most=max(MOST_RUNS, plan.num_runs))
     latencies_us = tuple(latency_ns / 1000 for latency_ns in latencies_ns)
     summary = _statistics.summarize(latencies_us)
+    cores = common["device"].cores
     return Measurement(
         model=name,
         kernels=_answer.text(part, "kernels"),
@@ -331,6 +336,7 @@ def _measurement(
         peak_rss_bytes=cold.gained_bytes,
         load_us=cold.load_us,
         first_us=cold.first_us,
+        unstable=unstable(latencies_us, common["before"], common["after"], steady=steady, cores=cores),
         **common,
         **asdict(summary),
     )

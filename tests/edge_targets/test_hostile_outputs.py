@@ -21,6 +21,9 @@ FACTS = {"protocol": 1, "device": DEVICE, "runtime": "r", "runtime_version": "1"
 X = np.zeros((3, 8, 8, 1), np.int8)
 
 
+STILL = {"clock_mhz": None, "temperature_c": None, "governor": "", "load": None, "throttled": ""}
+
+
 def npy(array: NDArray[Any], **how: Any) -> bytes:
     file = io.BytesIO()
     np.save(file, array, **how)
@@ -87,7 +90,7 @@ def test_another_count_of_examples_is_refused(examples: Any, int8_model: Path) -
 
 def test_more_latencies_than_asked_for_are_refused(int8_model: Path) -> None:
     load = {**FACTS, "job": "load", "load_ns": 1, "first_ns": 1, "gained_bytes": None}
-    timed = {**FACTS, "job": "benchmark", "warmup_runs": 0}
+    timed = {**FACTS, "job": "benchmark", "warmup_runs": 0, "steady": True, "before": STILL, "after": STILL}
     timed["models"] = [{"kernels": "builtin", "latencies_ns": [1] * 50_001}]
     answers = [Completed(0, json.dumps(answer).encode()) for answer in (load, load, load, timed)]
     with pytest.raises(DeviceError, match="1 to 50000 entries"):

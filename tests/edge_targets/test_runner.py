@@ -30,7 +30,8 @@ SOURCE = Path(_on_device.__file__)
 DEVICE = {"machine": "m", "cpu_model": "c", "cores": 2, "memory_bytes": 8, "os": "o", "python": "3"}
 FACTS = {"protocol": 1, "device": DEVICE, "runtime": "r", "runtime_version": "1"}
 LOAD = {**FACTS, "job": "load", "kernels": "builtin", "load_ns": 5000, "first_ns": 2000, "gained_bytes": 4096}
-TIMED = {**FACTS, "job": "benchmark", "warmup_runs": 1}
+STILL = {"clock_mhz": None, "temperature_c": None, "governor": "", "load": None, "throttled": ""}
+TIMED = {**FACTS, "job": "benchmark", "warmup_runs": 1, "steady": True, "before": STILL, "after": STILL}
 
 
 def said(answer: Any) -> Completed:
