@@ -17,6 +17,9 @@ CURVE_WIDTH_PX, CURVE_HEIGHT_PX = 420, 230
 MOST_LATENCY_CHARTS = 6
 """Of more devices, one chart shows them all (`_device_charts`)."""
 
+MOST_POINTS = 500
+"""More points of one curve than this lie on each other."""
+
 _LOG_SPAN = 30
 """A loss that falls by more than this is drawn on a logarithmic scale, or its end would lie flat on the axis."""
 
@@ -166,12 +169,18 @@ def _laid_end_to_end(name: str, steps: list[JsonObject]) -> tuple[list[JsonObjec
     for place, step in enumerate(steps):
         series = {"training": step["curves"].get(name, []), "validation": step["curves"].get(f"val_{name}", [])}
         for label, values in series.items():
-            for epoch, value in enumerate(values, 1):
+            for epoch, value in _thinned(values):
                 points.append({"epoch": before + epoch, "value": value, "series": label, "stage": place})
         epochs = max(map(len, series.values()))
         bands.append({"from": before + 0.5, "to": before + epochs + 0.5, "name": step["stage"], "shade": place % 2})
         before += epochs
     return [point for point in points if point["value"] is not None], bands
+
+
+def _thinned(values: list[float | None]) -> list[tuple[int, float | None]]:
+    """Epochs with their values; of a very long training as many as a chart can show, first and last among them."""
+    every = max(1, len(values) // MOST_POINTS)
+    return [(epoch, value) for epoch, value in enumerate(values, 1) if (len(values) - epoch) % every == 0 or epoch == 1]
 
 
 def _told(name: str, steps: list[JsonObject]) -> str:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from pipeline.errors import ReportError, UsageError
+from pipeline.report import _format as fmt
 from pipeline.report import _html, _junit, _markdown
 from pipeline.report._json import SCHEMA, JsonObject, json_text
 from pipeline.report._read import completed, read_report
@@ -97,8 +98,10 @@ def _drawn(draw: Callable[[], T]) -> T:
     try:
         return draw()
     except Exception as error:
+        # The error may quote what stands in the report, of any length.
+        reason = fmt.printable(f"{type(error).__name__}: {error}")[:160]
         raise ReportError(
-            f"The report cannot be shown: its parts contradict each other ({type(error).__name__}: {error}).",
+            f"The report cannot be shown: its parts contradict each other ({reason}).",
             expected="a report as `edgesmith run` wrote it",
             mend="run the recipe again",
         ) from error

@@ -15,7 +15,7 @@ from pipeline.report._json import SCHEMA, JsonObject
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MOST_BYTES = 64 * 2**20
+MOST_BYTES = 16 * 2**20
 """Fifty devices with two hundred operators each take 4 MB."""
 
 _LARGEST = 2**63

@@ -271,3 +271,12 @@ def test_short_and_long_trainings_are_drawn(report: Report, epochs: int, tmp_pat
     # One epoch is a point; two hundred are a line without points, which would run into each other.
     assert ("mark-symbol" in drawing) is (epochs == 1)
     assert "mark-line" in drawing
+
+
+def test_an_endless_training_is_a_whole_curve_and_not_a_page_of_megabytes(report: Report, tmp_path: Path) -> None:
+    curve = [1 + 1 / (epoch + 1) for epoch in range(100_000)]
+    step = Step("train", {}, 1.0, {}, {"loss": curve})
+    html = html_of(without(report, steps=(StepRecord(step, cached=False),)), tmp_path)
+    assert len(html) < 200_000
+    assert "Loss. train, training: from 2 to 1" in html
+    assert ">80000</text>" in html

@@ -90,7 +90,7 @@ def test_a_huge_file_is_not_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     with path.open("wb") as stream:
         stream.truncate(MOST_BYTES * 100)
-    with pytest.raises(ReportError, match="larger than 64 MiB"):
+    with pytest.raises(ReportError, match="larger than 16 MiB"):
         read_report(path)
 
 
