@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_targets._base import DeviceError
+from edge_targets._base import DeviceError, UnusableModel
 from edge_targets._parity import TOLERANCE_STEPS, nearest
 from edge_targets._reference import RUNTIMES
 from edge_targets.host import HostTarget
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from edge_targets._base import Runtime
     from edge_targets._golden import Golden
     from edge_targets._parity import Outputs
+
+# As numpy has them.
+_NUMBERS = {"bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
+_NUMBERS |= {"float16", "float32", "float64"}
 
 Tensors = Callable[[Path, "NDArray[Any]"], "NDArray[np.uint8]"]
 """Runs an opened model over one example (1, ...): the bytes of its outputs, one after another, (bytes,)."""
@@ -55,8 +59,12 @@ def first_layer(model: Path, golden: Golden, found: Outputs, tensors: Tensors) -
         here = HostTarget(xnnpack=None if "xnnpack" in found.kernels else False)
         wanted = here._tensors(opened, example, _like(found, golden))
         given = tensors(opened, example)
-    if len(given) != len(wanted):
-        raise DeviceError("The device's tensors are of another size.", expected=f"{len(wanted)} bytes")
+    told_bytes = sum(
+        graph.tensors[index].size * np.dtype(graph.tensors[index].dtype).itemsize for index in _computed(graph)
+    )
+    if {len(given), len(wanted)} != {told_bytes}:
+        # Sizes that are only known when the model runs are not what the file tells.
+        raise DeviceError("The tensors are not of the size that the model tells.", expected=f"{told_bytes} bytes")
     pairs = zip(_layers(graph, wanted), _layers(graph, given), strict=True)
     return next((name for (name, theirs), (_, ours) in pairs if _differ(theirs, ours)), "")
 
@@ -75,9 +83,10 @@ def opened_up(content: bytes, graph: Graph) -> bytes:
 
 
 def _computed(graph: Graph) -> list[int]:
-    """Tensors that operators make and that an output can be: no states, each once."""
-    made = [index for operator in graph.operators for index in operator.outputs]
-    return [index for index in dict.fromkeys(made) if not graph.tensors[index].is_variable]
+    """Tensors that operators make and that an output can be: numbers, no states, each once."""
+    made = dict.fromkeys(index for operator in graph.operators for index in operator.outputs)
+    tensors = {index: graph.tensors[index] for index in made}
+    return [index for index, tensor in tensors.items() if tensor.dtype in _NUMBERS and not tensor.is_variable]
 
 
 def _outputs_field(content: bytes) -> int:
@@ -92,7 +101,11 @@ def _outputs_field(content: bytes) -> int:
 
 def _field(content: bytes, table: int, number: int) -> int:
     (back,) = struct.unpack_from("<i", content, table)
-    (offset,) = struct.unpack_from("<H", content, table - back + 4 + 2 * number)
+    (size,) = struct.unpack_from("<H", content, table - back)
+    place = 4 + 2 * number
+    offset = struct.unpack_from("<H", content, table - back + place)[0] if place < size else 0
+    if not offset:
+        raise UnusableModel("The model lacks a field that every model has.")
     return table + int(offset)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_targets import Disagreement, Golden, Outputs, Parity, TargetError, UnusableModel
+from edge_targets import Disagreement, Golden, Outputs, Parity, Runtime, TargetError, UnusableModel
 from edge_targets._first_layer import opened_up
 from edge_targets._golden import output_step
 from edge_targets._parity import compare
@@ -176,3 +176,28 @@ def test_an_opened_model_has_every_computed_tensor_as_an_output(int8_model: Path
     opened = parse_graph(opened_up(int8_model.read_bytes(), graph))
     assert opened.outputs == tuple(index for operator in graph.operators for index in operator.outputs)
     assert opened.operators == graph.operators
+
+
+@pytest.mark.parametrize("told", [np.zeros(3, np.uint8), np.zeros((5, 2), np.float64), np.zeros(0, np.uint8)])
+def test_tensors_of_another_size_name_no_layer(
+    told: NDArray[Any], golden: Golden, int8_model: Path, tmp_path: Path
+) -> None:
+    """A hostile device: its outputs differ, and what it tells of its inside is nonsense."""
+
+    class Hostile(Faulty):
+        def _tensors(self, model: Path, example: NDArray[Any], runtime: Runtime) -> NDArray[np.uint8]:
+            return np.array(told, np.uint8)
+
+    parity = Hostile(with_other_weights(int8_model, "conv"), tmp_path).check(int8_model, golden)
+    assert (parity.ok, parity.first_layer) == (False, "")
+
+
+@pytest.mark.parametrize("name", ["tiny_float32", "tiny_lstm"])
+def test_models_of_every_kind_open_up_and_still_run(name: str) -> None:
+    model = Path(__file__).parent / "data" / f"{name}.tflite"
+    found = golden_vectors(model, noise_inputs(model, 2))
+    # Outputs that are pushed far away are wrong, but every layer agrees: no layer is to blame.
+    wrong = Golden(found.inputs, tuple(dataclasses.replace(one, values=one.values + 100) for one in found.outputs))
+    parity = HostTarget().check(model, wrong)
+    assert (parity.ok, parity.first_layer) == (False, "")
+    assert HostTarget().check(model, found).exact
