@@ -24,6 +24,8 @@ ROOT = "/data/local/tmp/edgesmith"
 MOST_PULLED_BYTES = 512 * 2**20
 # USB 1.1 still has half a megabyte a second; an emulated device much less.
 SLOWEST_BYTES_A_S = 2**17
+# Whoever ends something has waited already.
+END_TIMEOUT_S = 5.0
 NO_SUCH_PROGRAM = (126, 127)
 NO_SHA256SUM, OTHER_CONTENT = 81, 82
 
@@ -224,7 +226,7 @@ class Adb:
         """End a process group that outlived its client. One whose device is gone gets a hangup there."""
         mark = _mark(self._root, token)
         with suppress(TargetError):
-            self._ask(f"p=$(cat {mark}) && {{ kill -9 -$p || kill -9 $p; }}; rm -f {mark} {mark}-stderr", ASK_TIMEOUT_S)
+            self._ask(f"p=$(cat {mark}) && {{ kill -9 -$p || kill -9 $p; }}; rm -f {mark} {mark}-stderr", END_TIMEOUT_S)
 
 
 @contextmanager

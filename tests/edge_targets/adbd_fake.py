@@ -18,48 +18,16 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Self
+
+from tests.edge_targets.adbd_fake_files import Files, Manners
 
 VERSION, MOST_DATA = 0x01000001, 256 * 1024
 STDOUT, STDERR, EXIT = 1, 2, 3
 TOKEN, SIGNATURE = 1, 2
 GARBAGE = bytes(range(256)) * 64 + b"\x1b]0;title\x07"
-
-
-@dataclass
-class Manners:
-    """How a device behaves; a well-kept one by default. May be changed while it runs.
-
-    Attributes:
-        features: what it says it can; without `shell_v2` it is an old device.
-        authorized: whether it takes the client's key.
-        disk_bytes: how much it takes before its disk is full.
-        drop_after_bytes: after how many pushed bytes the cable is pulled.
-        drop_on: a word; the cable is pulled as soon as a command prints it.
-        silent: it takes connections and never greets.
-        hang_on: a word; a command with it is taken and never answered.
-        corrupt: a byte of what is pushed changes on the way.
-        garbage_on: a word; a command with it gives binary nonsense, `answer`, and exit code 0.
-        answer: text after the nonsense, where {token} stands for the one that was to be printed.
-        shell: what runs commands.
-        programs: folder that comes first on the PATH of commands; None for the machine's own programs only.
-    """
-
-    features: str = "shell_v2"
-    authorized: bool = True
-    disk_bytes: int = 2**40
-    drop_after_bytes: int = 2**40
-    drop_on: str | None = None
-    hang_on: str | None = None
-    corrupt: bool = False
-    garbage_on: str | None = None
-    answer: str = ""
-    silent: bool = False
-    programs: Path | None = None
-    shell: str = "/bin/sh"
 
 
 @dataclass
@@ -200,7 +168,7 @@ class _Stream:
         name, _, command = service.partition(":")
         with contextlib.suppress(OSError, EOFError, ValueError):
             if name == "sync":
-                self._sync()
+                Files(self, self._connection.device.root, self._manners, self._connection.close).serve()
             else:
                 self._run(command, split="v2" in name.split(","))
         with contextlib.suppress(OSError):
@@ -224,14 +192,14 @@ class _Stream:
         if self._split and self._process and self._process.poll() is None:
             self._process.send_signal(signal.SIGHUP)
 
-    def _write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         for start in range(0, len(data), MOST_DATA):
             self._connection.send(b"WRTE", self._number, self._number, data[start : start + MOST_DATA])
             self._acknowledged.acquire()
             if not self._open:
                 raise EOFError
 
-    def _exactly(self, size: int) -> bytes:
+    def exactly(self, size: int) -> bytes:
         while len(self._rest) < size:
             more = self._inbox.get()
             if not more:
@@ -239,69 +207,6 @@ class _Stream:
             self._rest += more
         data, self._rest = self._rest[:size], self._rest[size:]
         return data
-
-    # ---- files ----
-
-    def _sync(self) -> None:
-        while True:
-            request, length = struct.unpack("<4sI", self._exactly(8))
-            if request == b"QUIT":
-                return
-            text = self._exactly(length).decode()
-            if request == b"STAT":
-                self._stat(Path(text))
-            elif request == b"SEND":
-                self._take_file(Path(text.rpartition(",")[0]))
-            elif request == b"RECV":
-                self._give_file(Path(text))
-            else:
-                raise ValueError(request)
-
-    def _stat(self, path: Path) -> None:
-        found = path.stat() if path.exists() else None
-        facts = (found.st_mode, found.st_size, int(found.st_mtime)) if found else (0, 0, 0)
-        self._write(struct.pack("<4s3I", b"STAT", *facts))
-
-    def _take_file(self, path: Path) -> None:
-        content = b"".join(self._chunks())
-        if self._manners.corrupt:
-            content = bytes([content[0] ^ 1]) + content[1:]
-        if not path.is_relative_to(self._connection.device.root):
-            self._fail("couldn't create file: Permission denied")
-        elif len(content) > self._manners.disk_bytes:
-            self._fail("write failed: No space left on device")
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            path.chmod(0o755)
-            self._write(struct.pack("<4sI", b"OKAY", 0))
-
-    def _chunks(self) -> Iterator[bytes]:
-        seen = 0
-        while True:
-            kind, length = struct.unpack("<4sI", self._exactly(8))
-            if kind == b"DONE":
-                return
-            chunk = self._exactly(length)
-            seen += length
-            if seen > self._manners.drop_after_bytes:
-                self._connection.close()
-            yield chunk
-
-    def _give_file(self, path: Path) -> None:
-        if not path.is_file():
-            self._fail("No such file or directory")
-            return
-        content = path.read_bytes()
-        for start in range(0, len(content), 2**16):
-            chunk = content[start : start + 2**16]
-            self._write(struct.pack("<4sI", b"DATA", len(chunk)) + chunk)
-        self._write(struct.pack("<4sI", b"DONE", 0))
-
-    def _fail(self, why: str) -> None:
-        self._write(struct.pack("<4sI", b"FAIL", len(why)) + why.encode())
-
-    # ---- programs ----
 
     def _run(self, command: str, *, split: bool) -> None:
         self._connection.device.commands.append(command)
@@ -351,6 +256,6 @@ class _Stream:
 
     def _tell(self, kind: int, data: bytes, *, split: bool) -> None:
         if split:
-            self._write(struct.pack("<BI", kind, len(data)) + data)
+            self.write(struct.pack("<BI", kind, len(data)) + data)
         elif kind != EXIT:
-            self._write(data)
+            self.write(data)
