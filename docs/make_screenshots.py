@@ -1,32 +1,18 @@
-"""Draws a report.html to a PNG with Debian's `chromium`, headless: the picture in README.md.
+"""Draws a report.html to a PNG with Debian's `chromium`, driven by Playwright: the pictures in README.md, of `make demo`.
 
-    python docs/make_screenshots.py runs/mnist_demo/report.html docs/images/report.png --height 1500
-
-A width below 500 px is drawn inside a frame of that width, because the browser makes no window so narrow.
+    python docs/make_screenshots.py runs/mnist-demo/report.html docs/images/report.png --height 1650
+    python docs/make_screenshots.py runs/mnist-demo/report.html docs/images/report-phone.png \\
+        --width 390 --height 1650 --dark
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
-NARROWEST_PX = 500
-PATIENCE_S = 120
+from playwright.sync_api import Page, sync_playwright
 
 
 def main() -> None:
@@ -35,12 +21,26 @@ def main() -> None:
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         sys.exit("There is no chromium here. To mend it: apt-get install -y chromium")
-    with tempfile.TemporaryDirectory(prefix="edgesmith-screenshot-") as scratch:
-        command = [browser, *FLAGS, f"--user-data-dir={scratch}/profile", *_what_to_draw(wanted, Path(scratch))]
-        outcome = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    if outcome.returncode != 0 or not wanted.picture.is_file():
-        sys.exit(f"chromium drew nothing:\n{outcome.stderr}")
+    with sync_playwright() as playwright:
+        # A container's root has no sandbox; the page is our own.
+        started = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--hide-scrollbars"])
+        page = started.new_page(
+            viewport={"width": wanted.width, "height": wanted.height},
+            device_scale_factor=wanted.scale,
+            color_scheme="dark" if wanted.dark else "light",
+        )
+        page.goto(wanted.report.resolve().as_uri())
+        _draw(page, wanted.picture)
+        started.close()
     sys.stdout.write(f"{wanted.picture}\n")
+
+
+def _draw(page: Page, picture: Path) -> None:
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    if picture.suffix == ".pdf":
+        page.pdf(path=picture, prefer_css_page_size=True)
+    else:
+        page.screenshot(path=picture)
 
 
 def _arguments() -> argparse.Namespace:
@@ -54,34 +54,7 @@ def _arguments() -> argparse.Namespace:
     wanted = parser.parse_args()
     if not wanted.report.is_file():
         parser.error(f"there is no {wanted.report}: run a recipe first")
-    # Absolute, because the browser has a working folder of its own mind.
-    wanted.report, wanted.picture = wanted.report.resolve(), wanted.picture.resolve()
-    wanted.picture.parent.mkdir(parents=True, exist_ok=True)
-    wanted.picture.unlink(missing_ok=True)
     return wanted
-
-
-def _what_to_draw(wanted: argparse.Namespace, scratch: Path) -> list[str]:
-    if wanted.picture.suffix == ".pdf":
-        return [f"--print-to-pdf={wanted.picture}", "--no-pdf-header-footer", wanted.report.as_uri()]
-    page = wanted.report if wanted.width >= NARROWEST_PX else _framed(wanted, scratch)
-    return [
-        f"--screenshot={wanted.picture}",
-        f"--window-size={max(wanted.width, NARROWEST_PX)},{wanted.height}",
-        f"--force-device-scale-factor={wanted.scale}",
-        # 0 is dark, 1 is light.
-        f"--blink-settings=preferredColorScheme={0 if wanted.dark else 1}",
-        page.as_uri(),
-    ]
-
-
-def _framed(wanted: argparse.Namespace, scratch: Path) -> Path:
-    frame = scratch / "frame.html"
-    size = f"width:{wanted.width}px;height:{wanted.height}px;border:0;display:block"
-    scheme = '<meta name="color-scheme" content="light dark">'
-    inner = f'<iframe src="{wanted.report.as_uri()}" style="{size}"></iframe>'
-    frame.write_text(f'{scheme}<body style="margin:0">{inner}', encoding="utf-8")
-    return frame
 
 
 if __name__ == "__main__":
