@@ -1,4 +1,4 @@
-"""Draws a report.html to a PNG with Debian's `chromium`, driven by Playwright: the pictures in README.md, of `make demo`.
+"""Draws a report.html to a PNG with Debian's `chromium`, driven by Playwright: README's pictures, of `make demo`.
 
     python docs/make_screenshots.py runs/mnist-demo/report.html docs/images/report.png --height 1650
     python docs/make_screenshots.py runs/mnist-demo/report.html docs/images/report-phone.png \\
