@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_targets._edgetpu_estimate import LINK_BYTES_PER_S, ON_CHIP_BYTES, Estimate, estimate
 from edge_targets._edgetpu_map import CPU, LATEST_RUNTIME, Mapped, is_compiled, predict
+from edge_targets._edgetpu_verdict import corrected
 from edge_targets._placement import Placements
-from edge_targets.tflite_graph import Graph, Tensor
+from edge_targets.tflite_graph import Graph, Tensor, read_graph
+
+if TYPE_CHECKING:
+    from edge_targets._edgetpu_compiler import Compiled
 
 FLOATS = ("float32", "float16", "float64", "bfloat16")
 
 
-def placements(graph: Graph, link: str) -> Placements:
-    """Where the operators of a model would run, without compiler and without hardware.
+def placements(graph: Graph, link: str, compiled: Compiled | None = None) -> Placements:
+    """Where the operators of a model would run, without hardware.
 
     Args:
         graph: the model.
         link: how the chip is connected, a key of `LINK_BYTES_PER_S`.
+        compiled: what the compiler made of it, where there is one; then it has the last word.
 
     Raises:
         UnusableModel: a constant's bytes do not fit its shape.
     """
     mapped = predict(graph)
+    if compiled is not None:
+        mapped = corrected(graph, mapped, read_graph(compiled.path), compiled.compilation)
     facts: dict[str, Any] = {"provenance": "simulated", "runtime": LATEST_RUNTIME}
     if is_compiled(graph):
         return Placements(
@@ -38,7 +45,11 @@ def placements(graph: Graph, link: str) -> Placements:
         "streamed_bytes": found.streamed_bytes,
         "parts": asdict(found.parts),
     }
-    return Placements(mapped.placements, tuple(_notes(graph, mapped, found, link)), facts)
+    notes = _notes(graph, mapped, found, link)
+    if compiled is not None:
+        facts["compiler"] = compiled.compilation.version
+        notes += [f"edgetpu_compiler and the prediction differ: {difference}" for difference in compiled.differences]
+    return Placements(mapped.placements, tuple(notes), facts)
 
 
 def _notes(graph: Graph, mapped: Mapped, found: Estimate, link: str) -> list[str]:

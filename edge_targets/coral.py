@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ from edge_targets._base import (
     Measurement,
     Runtime,
     Target,
+    TargetError,
     ToolMissing,
     Unsupported,
     UnusableModel,
@@ -26,6 +28,7 @@ from edge_targets._edgetpu_compiler import PROGRAM, compile_model
 from edge_targets._edgetpu_estimate import ON_CHIP_BYTES, Estimate, estimate
 from edge_targets._edgetpu_map import COMPILED, CPU, Mapped, is_compiled, predict
 from edge_targets._edgetpu_places import placements
+from edge_targets._edgetpu_verdict import refused
 from edge_targets._parity import Outputs
 from edge_targets._placement import Placements
 from edge_targets._runner import Runner
@@ -89,9 +92,24 @@ class CoralTarget(Target):
         return key_values(address)
 
     def places(self, model: Path) -> Placements:
-        """Where each operator of a `.tflite` would run; nothing is compiled or run for it."""
+        """Where each operator of a `.tflite` would run. It takes no compiler; where there is one, it is asked too."""
         with self._one_error_tree("inspect"):
-            return placements(read_graph(model), self._link)
+            graph = read_graph(model)
+            if shutil.which(self._compiler) is None or is_compiled(graph) or _all_on_cpu(graph):
+                return placements(graph, self._link)
+            return self._places_by_compiler(model, graph)
+
+    def _places_by_compiler(self, model: Path, graph: Graph) -> Placements:
+        with self._connect() as transport, tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
+            try:
+                compiled = compile_model(model, Path(folder, "model.tflite"), transport, program=self._compiler)
+            except UnusableModel as error:
+                return refused(placements(graph, self._link), error)
+            except TargetError as error:
+                # Of the model this says nothing: the prediction stands, but must not hide it.
+                foretold = placements(graph, self._link)
+                return replace(foretold, notes=(*foretold.notes, error.what))
+            return placements(graph, self._link, compiled)
 
     def _info(self) -> DeviceInfo:
         with self._connect() as transport:
@@ -161,7 +179,7 @@ class CoralTarget(Target):
         graph = read_graph(model)
         if is_compiled(graph):
             return _Prepared(model, _kernels(all(one.custom_code == COMPILED for one in graph.operators)))
-        if all(one.runs_on == CPU for one in predict(graph).placements):
+        if _all_on_cpu(graph):
             # A float baseline: the compiler would refuse it, and the processor beside the chip runs it.
             return _Prepared(model, "cpu")
         compiled = compile_model(model, out, transport, program=self._compiler)
@@ -180,6 +198,10 @@ class CoralTarget(Target):
             )
         mapped = predict(graph)
         return _simulated(self.label, name, estimate(graph, mapped, self._link), _mapped_kernels(mapped), self._link)
+
+
+def _all_on_cpu(graph: Graph) -> bool:
+    return all(one.runs_on == CPU for one in predict(graph).placements)
 
 
 def _kernels(all_on_chip: bool) -> str:

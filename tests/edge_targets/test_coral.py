@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from edge_targets import BenchmarkPlan, DeviceError, ToolMissing, Unsupported, UnusableModel
-from edge_targets._placement import PlacesOperators
+from edge_targets._edgetpu_map import COMPILED
+from edge_targets._edgetpu_node import Status
+from edge_targets._placement import Placements, PlacesOperators
 from edge_targets._reference import golden_vectors
 from edge_targets.coral import CoralTarget
 from tests.edge_targets import edgetpu_stand_in as stand_in
@@ -100,7 +102,61 @@ def test_it_can_be_asked_what_it_would_run() -> None:
     assert isinstance(CoralTarget(), PlacesOperators)
 
 
-# ---- with ----
+# ---- with a compiler ----
+
+
+def placed_by(compiler: str, path: Path) -> tuple[list[str], Placements]:
+    found = CoralTarget(compiler=compiler).places(path)
+    return [one.runs_on for one in found.operators], found
+
+
+def test_inspect_asks_an_installed_compiler_and_agrees(relu_model: Path, compiler: str) -> None:
+    places, found = placed_by(compiler, relu_model)
+    assert places == ["edgetpu", "edgetpu"]
+    assert found.notes == ()
+    assert (found.facts["compiler"], found.facts["provenance"]) == (stand_in.VERSION, "simulated")
+
+
+def test_what_the_compiler_leaves_behind_is_not_called_on_the_edgetpu(relu_model: Path, tmp_path: Path) -> None:
+    tensors = dict.fromkeys("abc", Tensor((1, 16)))
+    file = model(tensors, [Operator("CUSTOM", "a", "b", custom=COMPILED), Operator("RELU", "b", "c")])
+    rows = [("RELU", 1, MAPPED), ("RELU", 1, Status.LIMITED)]
+    compiler = stand_in.program(tmp_path, stand_in.success(rows), stand_in.log(rows), file)
+    places, found = placed_by(compiler, relu_model)
+    assert places == ["edgetpu", "cpu"]
+    assert str(Status.LIMITED) in found.operators[1].why
+    assert found.operators[1].remedy
+    assert found.notes == ("edgetpu_compiler and the prediction differ: RELU: 1 on the Edge TPU, 2 were predicted",)
+
+
+def test_what_the_compiler_maps_beyond_the_prediction_is_on_the_edgetpu(tmp_path: Path) -> None:
+    path = tmp_path / "elu.tflite"
+    tensors = dict.fromkeys("abc", Tensor((1, 16)))
+    path.write_bytes(model(tensors, [Operator("RELU", "a", "b"), Operator("ELU", "b", "c")]))
+    rows = [("RELU", 1, MAPPED), ("ELU", 1, MAPPED)]
+    places, found = placed_by(
+        stand_in.program(tmp_path, stand_in.success(rows), stand_in.log(rows), stand_in.compiled(0)), path
+    )
+    assert places == ["edgetpu", "edgetpu"]
+    assert "not foretold" in found.operators[1].why
+
+
+def test_a_model_that_the_compiler_refuses_is_not_called_on_the_edgetpu(relu_model: Path, tmp_path: Path) -> None:
+    said = f"Edge TPU Compiler version {stand_in.VERSION}\nInternal compiler error. Aborting!\n"
+    places, found = placed_by(stand_in.program(tmp_path, said, last="sys.exit(1)"), relu_model)
+    assert places == ["cpu", "cpu"]
+    assert "Internal compiler error" in found.operators[0].why
+    assert "Internal compiler error" in found.notes[0]
+    assert "estimate_us" not in found.facts
+
+
+def test_a_compiler_that_talks_nonsense_is_told_beside_the_prediction(relu_model: Path, tmp_path: Path) -> None:
+    places, found = placed_by(stand_in.program(tmp_path, "hello"), relu_model)
+    assert places == ["edgetpu", "edgetpu"]
+    assert "cannot be trusted" in found.notes[0]
+
+
+# ---- with an Edge TPU ----
 
 
 def test_a_model_is_compiled_handed_over_and_measured(
