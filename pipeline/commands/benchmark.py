@@ -25,6 +25,13 @@ RUNTIMES = ("auto", "ai_edge_litert", "tflite_runtime", "tensorflow")
 @click.option("--warmup-runs", type=click.IntRange(min=0), default=20, show_default=True, help="Runs before those.")
 @click.option("--min-secs", type=click.FloatRange(min=0), default=0.5, show_default=True, help="Least seconds.")
 @click.option("--max-secs", type=click.FloatRange(min=0.001), default=10.0, show_default=True, help="Most seconds.")
+@click.option(
+    "--cold-starts",
+    type=click.IntRange(0, 100),
+    default=3,
+    show_default=True,
+    help="Fresh processes; 0 tells no memory.",
+)
 @click.option("--runtime", type=click.Choice(RUNTIMES), default="auto", show_default=True, help="The interpreter.")
 @click.option("--data", type=click.Path(path_type=Path), help="An .npz of real inputs x for the check of the outputs.")
 @click.option("--tune", is_flag=True, help="Find the fastest interpreter, kernels and threads of this machine first.")
@@ -39,6 +46,7 @@ def command(
     warmup_runs: int,
     min_secs: float,
     max_secs: float,
+    cold_starts: int,
     runtime: Runtime,
     data: Path | None,
     tune: bool,
@@ -55,7 +63,15 @@ def command(
     from pipeline.console import ConsoleProgress
     from pipeline.report import render_benchmark
 
-    plan = BenchmarkPlan(num_threads, warmup_runs, num_runs, min_secs, max_secs, runtime)
+    plan = BenchmarkPlan(
+        num_threads=num_threads,
+        warmup_runs=warmup_runs,
+        num_runs=num_runs,
+        min_secs=min_secs,
+        max_secs=max_secs,
+        runtime=runtime,
+        cold_starts=cold_starts,
+    )
     chosen = devices.devices(targets or ("host",), profiles)
     with ConsoleProgress() as progress:
         document = benchmark.benchmark(model, chosen, benchmark.Options(plan, data, tune), progress)

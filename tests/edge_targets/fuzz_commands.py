@@ -25,7 +25,19 @@ DATA = Path(__file__).parent / "data"
 SEEDS = ("tiny_int8", "tiny_float32", "tiny_lstm")
 COMMANDS = {
     "inspect": ("--json",),
-    "benchmark": ("--json", "--num-runs", "1", "--warmup-runs", "0", "--min-secs", "0", "--max-secs", "1"),
+    "benchmark": (
+        "--json",
+        "--num-runs",
+        "1",
+        "--warmup-runs",
+        "0",
+        "--min-secs",
+        "0",
+        "--max-secs",
+        "1",
+        "--cold-starts",
+        "1",
+    ),
 }
 # Done; a wrong check; a model that cannot be used. A usage error is not the file's fault, so it would be ours.
 ALLOWED = (0, 3)
