@@ -21,7 +21,7 @@ ASK_TIMEOUT_S = 120.0
 # pip compiles nothing, but may fetch 30 MB over a slow line; unpacking waits for a slow card.
 INSTALL_TIMEOUT_S = 1800.0
 MOST_PATH = 4096
-# On 32 bits there is no LiteRT. tflite-runtime fails with numpy 2, and does not say so.
+# The interpreter comes first. tflite-runtime fails with numpy 2, and does not say so.
 ONLINE: Mapping[str, tuple[str, ...]] = {
     "ai_edge_litert": ("ai-edge-litert", "numpy"),
     "tflite_runtime": ("tflite-runtime", "numpy<2"),
@@ -69,10 +69,14 @@ class Install:
         package = self._published(runtime)
         name = f"pip-{package}-{'.'.join(map(str, self.python.series))}-{self.python.architecture}"
         if name not in self.python.installed:
-            self._ask("pip", {"name": name, "requirements": ONLINE[package]}, INSTALL_TIMEOUT_S)
+            # On 32 bits, numpy comes from the distribution, and is published nowhere else.
+            alone = package == "tflite_runtime" and "numpy" in self.python.packages
+            requirements = ONLINE[package][:1] if alone else ONLINE[package]
+            self._ask("pip", {"name": name, "requirements": requirements, "needs": not alone}, INSTALL_TIMEOUT_S)
         return f"{self.python.root}/{name}"
 
     def _published(self, runtime: Runtime) -> str:
+        # For 32 bits there is no LiteRT.
         narrow = self.python.architecture in ("armv7l", "i686")
         package = ("tflite_runtime" if narrow else "ai_edge_litert") if runtime == "auto" else runtime
         if package not in INTERPRETERS:

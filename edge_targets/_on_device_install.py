@@ -5,8 +5,8 @@ Pushed and started like `_on_device.py`: Python 3.7 and the standard library, JS
     {"protocol": 1, "job": "python", "root": FOLDER}
         what Python this is, which packages it has, and which folders lie in FOLDER
     {"protocol": 1, "job": "unpack", "root": FOLDER, "name": NAME, "wheels": [PATH, ...]}
-    {"protocol": 1, "job": "pip", "root": FOLDER, "name": NAME, "requirements": [TEXT, ...]}
-        make FOLDER/NAME, whole or not at all; one that is there is left as it is
+    {"protocol": 1, "job": "pip", "root": FOLDER, "name": NAME, "requirements": [TEXT, ...], "needs": BOOLEAN}
+        make FOLDER/NAME, whole or not at all; one that is there is left as it is. "needs": also what those need
 """
 
 from __future__ import annotations
@@ -75,7 +75,10 @@ def pip(request: Json) -> Json:
     """Have pip fetch and install."""
     command = [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--quiet"]
     with whole_or_not_at_all(request) as folder:
-        command += ["--only-binary", ":all:", "--target", str(folder), "--", *request["requirements"]]
+        command += ["--only-binary", ":all:", "--target", str(folder)]
+        command += (
+            ["--", *request["requirements"]] if request["needs"] else ["--no-deps", "--", *request["requirements"]]
+        )
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,

@@ -132,6 +132,19 @@ def test_pip_fetches_what_is_published(tmp_path: Path, monkeypatch: pytest.Monke
     assert {"ai_edge_litert", "numpy"} <= {path.name for path in folder.iterdir()}
 
 
+def test_numpy_is_left_to_a_32_bit_device_that_has_it() -> None:
+    answers = [json.dumps({**PYTHON, "bits": 32, "packages": found}).encode() for found in (["numpy"], [])]
+    asked = []
+    for answer in answers:
+        recording = Recording([Completed(0, answer), Completed(0, b'{"protocol": 1, "job": "pip"}')])
+        Install(recording, "python3", "~/x").fetch("auto")
+        asked.append(json.loads(recording.calls[1].stdin))
+    assert [(job["requirements"], job["needs"]) for job in asked] == [
+        (["tflite-runtime"], False),
+        (["tflite-runtime", "numpy<2"], True),
+    ]
+
+
 def test_32_bits_fetch_tflite_runtime_and_tensorflow_is_not_fetched() -> None:
     narrow = told(bits=32, installed=["pip-tflite_runtime-3.11-armv7l"])
     assert narrow.fetch("auto") == "/home/pi/x/pip-tflite_runtime-3.11-armv7l"

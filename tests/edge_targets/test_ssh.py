@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import sys
 import threading
 import time
@@ -104,6 +105,25 @@ def test_a_timeout_ends_every_generation(ssh: Ssh, tmp_path: Path) -> None:
     assert heard(pipe) == b""
     os.close(pipe)
     assert ssh.run(["echo", "still here"], timeout_s=5).stdout == b"still here\n"
+
+
+def test_who_interrupts_us_ends_what_runs_there(server: Server, tmp_path: Path) -> None:
+    fifo = tmp_path / "alive"
+    os.mkfifo(fifo)
+    pipe = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+
+    def interrupt() -> None:
+        heard(pipe)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    finger = threading.Thread(target=interrupt)
+    finger.start()
+    with pytest.raises(KeyboardInterrupt), Ssh(server.login()) as ssh:
+        ssh.run([*python(TWO_GENERATIONS), str(fifo)], timeout_s=60)
+    finger.join()
+    assert heard(pipe) in (b"x", b"")
+    assert heard(pipe) == b""
+    os.close(pipe)
 
 
 def test_a_flood_of_output_is_ended(server: Server) -> None:

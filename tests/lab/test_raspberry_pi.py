@@ -97,6 +97,15 @@ def test_a_bare_board_is_given_an_interpreter(lab: Lab) -> None:
     assert np.array_equal(ready.evaluate(MODEL, [X]), HostTarget().evaluate(MODEL, [X]))
 
 
+def test_a_32_bit_board_gives_what_the_reference_kernels_give(lab: Lab) -> None:
+    carried = target(lab.armhf, wheels=lab.wheels["armv7l"], folder="carried")
+    reference = HostTarget(reference=True, runtime="tflite_runtime").evaluate(MODEL, [X])
+    assert np.array_equal(carried.evaluate(MODEL, [X]), reference)
+    assert len(list(lab.armhf.root.glob("home/pi/carried/runtimes/wheels-*/tflite_runtime"))) == 1
+    with pytest.raises(ToolMissing, match=r"fits the device \(.*armv7l.*: ai_edge_litert.*aarch64"):
+        target(lab.armhf, wheels=lab.wheels["aarch64"]).evaluate(MODEL, [X])
+
+
 # ---- faults ----
 
 
