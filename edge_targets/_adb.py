@@ -34,7 +34,8 @@ class Adb:
     """The way to one Android device.
 
     Commands need Android 7 (shell protocol 2); Android 5 and 6 are served by a fallback, where the exit code comes
-    from the token's line and stderr by way of a file. Nothing is installed, and root is not needed.
+    from the token's line, stderr by way of a file, and stdout is a raw terminal. Nothing is installed, and root is not
+    needed.
 
     Args:
         serial: which device; None takes the only one.
@@ -196,7 +197,7 @@ class Adb:
         with _in_our_words(subject, self.serial, timeout_s, most_output_bytes):
             try:
                 done = self._ask(line, timeout_s, most_output_bytes)
-            # Ctrl-C, too: an old device does not notice that nobody listens any more.
+            # Ctrl-C, too: not every device notices that nobody listens any more.
             except BaseException:
                 self._end(token)
                 raise

@@ -37,7 +37,7 @@ def files_come_and_go_whole(reach: Reach, folder: Path) -> None:
         there = adb.push(folder / NAME, NAME)
         assert there == adb.path(NAME)
         adb.pull(NAME, folder / "back")
-        assert sh(adb, "ls -a").stdout.split(b"\n") == [b".", b"..", NAME.encode(), b""]
+        assert sh(adb, "ls -a | cat").stdout.split(b"\n") == [b".", b"..", NAME.encode(), b""]
     assert folder.joinpath("back").read_bytes() == content
     with reach() as adb:
         assert adb.run(["ls", there], timeout_s=60).returncode != 0, "the work folder stayed"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import queue
 import re
 import signal
@@ -18,6 +19,7 @@ import socket
 import struct
 import subprocess
 import threading
+import tty
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Self
@@ -162,7 +164,6 @@ class _Stream:
         self._acknowledged = threading.Semaphore(0)
         self._open = True
         self._process: subprocess.Popen[bytes] | None = None
-        self._split = False
 
     def serve(self, service: str) -> None:
         name, _, command = service.partition(":")
@@ -185,11 +186,11 @@ class _Stream:
             self.hang_up()
 
     def hang_up(self) -> None:
-        """The other end is gone: as adbd does, tell the shell and nobody else, and that only in the new protocol."""
+        """The other end is gone: as adbd does, tell the shell and nobody else."""
         self._open = False
         self._acknowledged.release()
         self._inbox.put(b"")
-        if self._split and self._process and self._process.poll() is None:
+        if self._process and self._process.poll() is None:
             self._process.send_signal(signal.SIGHUP)
 
     def write(self, data: bytes) -> None:
@@ -220,21 +221,23 @@ class _Stream:
             self._tell(STDOUT, GARBAGE + answer.encode(), split=split)
             self._tell(EXIT, b"\0", split=split)
             return
-        self._split = split
+        ours, theirs = zip(*(os.pipe() for _ in range(2)), strict=True) if split else raw_terminal()
         self._process = subprocess.Popen(
             [manners.shell, "-c", command],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if split else subprocess.STDOUT,
+            stdout=theirs[0],
+            stderr=theirs[-1],
             cwd=self._connection.device.root,
             env={"PATH": os.pathsep.join([*([str(manners.programs)] if manners.programs else []), os.defpath])},
             start_new_session=True,
         )
-        self._relay(self._process, split=split)
+        for number in theirs:
+            os.close(number)
+        self._relay(self._process, [os.fdopen(number, "rb") for number in ours], split=split)
 
-    def _relay(self, process: subprocess.Popen[bytes], *, split: bool) -> None:
+    def _relay(self, process: subprocess.Popen[bytes], ends: list[IO[bytes]], *, split: bool) -> None:
         """What the program writes, as it writes it, and its exit code."""
-        pipes = [(kind, pipe) for kind, pipe in ((STDOUT, process.stdout), (STDERR, process.stderr)) if pipe]
+        pipes = zip((STDOUT, STDERR), ends, strict=False)
         # A packet must not come between the parts of another.
         telling = threading.Lock()
 
@@ -259,3 +262,10 @@ class _Stream:
             self.write(struct.pack("<BI", kind, len(data)) + data)
         elif kind != EXIT:
             self.write(data)
+
+
+def raw_terminal() -> tuple[tuple[int], tuple[int]]:
+    """What adbd gives to programs without the shell protocol, so that they hear of its end: (ours,), (theirs,)."""
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    return (ours,), (theirs,)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import threading
 import time
@@ -100,13 +99,10 @@ def test_unplugged_during_a_run(features: str, device: FakeAdbd, reach: Reach) -
         with pytest.raises(DeviceError, match="was lost"):
             sh(adb, "sleep 600 & echo half; wait; exit 3")
         device.manners.drop_on = None
-    # An old device does not tell the shell of it; the program there ends by itself.
     deadline = time.monotonic() + 20
-    while features and (left := running_in(device.root)):
+    while left := running_in(device.root):
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
-    for number in running_in(device.root):
-        os.kill(number, signal.SIGKILL)
 
 
 def running_in(folder: Path) -> list[int]:
