@@ -19,14 +19,18 @@ def ingredients() -> list[str]:
 
 
 def make(apt: Apt, folder: Path) -> None:
-    """Put `adbd` into a folder. The compiler lives in a root of its own beside it, which is thrown away."""
+    """Fill a layer that holds `adbd`. The compiler lives in a root of its own beside it, which is thrown away."""
     root = folder / "root"
     try:
         unpack(apt.packages("amd64", COMPILER), root)
         unpack(apt.packages("arm64", COMPILER_LIBRARIES), root)
         shutil.move(apt.source(ADBD_SOURCE), root / "source")
         shutil.copytree(HERE, root / "recipe")
-        subprocess.run(["chroot", root, "/bin/bash", "/recipe/build.sh", "/source", "/adbd"], check=True)
-        shutil.move(root / "adbd", folder / "adbd")
+        # The compiler needs /dev/null; a mount in a namespace is gone with it.
+        inside = 'mount --rbind /dev "$1/dev" && exec chroot "$1" /bin/bash /recipe/build.sh /source /adbd'
+        (root / "dev").mkdir(exist_ok=True)
+        subprocess.run(["unshare", "--mount", "sh", "-c", inside, "sh", root], check=True)
+        (folder / "usr/sbin").mkdir(parents=True)
+        shutil.move(root / "adbd", folder / "usr/sbin/adbd")
     finally:
         shutil.rmtree(root, ignore_errors=True)

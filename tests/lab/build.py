@@ -10,10 +10,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
 
-from tests.lab import android_root, apt, cache, python, tools, userland, wheels
+from tests.lab import adbd_build, android_root, apt, cache, python, tools, userland, wheels
 from tests.lab.apt import Apt
 from tests.lab.packages import (
-    ANDROID,
     TOOLS,
     USERLAND,
     USERLAND_ARMHF,
@@ -48,21 +47,32 @@ def parts() -> dict[str, Part]:
     return {
         part.name: part
         for part in (
-            # _part("adbd", adbd_build, *adbd_build.ingredients()),
-            _part("armhf", userland, *USERLAND_ARMHF, given=("armhf", USERLAND_ARMHF)),
-            _part("arm64", userland, *USERLAND, given=("arm64", USERLAND)),
+            _part("adbd", adbd_build, *adbd_build.ingredients()),
+            _userland("armhf", USERLAND_ARMHF),
+            _userland("arm64", USERLAND),
             _part("tools", tools, *TOOLS),
-            _part("wheels-aarch64", wheels, *pinned(WHEELS["aarch64"]), given=("aarch64",)),
-            _part("wheels-armv7l", wheels, *pinned(WHEELS["armv7l"]), given=("armv7l",)),
-            _part("android", android_root, *ANDROID),
+            _wheels("aarch64"),
+            _wheels("armv7l"),
+            _part("android", android_root, *android_root.ingredients()),
         )
     }
 
 
-def _part(name: str, module: ModuleType, *ingredients: str, given: tuple[object, ...] = ()) -> Part:
+def _userland(architecture: str, packages: list[str]) -> Part:
+    return _part(architecture, userland, *_code(python), *packages, given=(architecture, packages))
+
+
+def _wheels(machine: str) -> Part:
+    return _part(f"wheels-{machine}", wheels, *_code(python), *pinned(WHEELS[machine]), given=(machine,))
+
+
+def _part(name: str, module: ModuleType, *ingredients: str | bytes, given: tuple[object, ...] = ()) -> Part:
     """A part that `module.make` makes; it is made anew when that file, or what it is given, changes."""
-    code = [Path(str(file)).read_bytes() for file in (module.__file__, apt.__file__, python.__file__)]
-    return Part(name, cache.key(*code, *ingredients), partial(module.make, *given))
+    return Part(name, cache.key(*_code(module, apt), *ingredients), partial(module.make, *given))
+
+
+def _code(*modules: ModuleType) -> list[bytes]:
+    return [Path(str(module.__file__)).read_bytes() for module in modules]
 
 
 def is_built() -> bool:

@@ -78,19 +78,41 @@ class Device:
 
     # ---- its daemon ----
 
-    def start_daemon(self, argv: Sequence[str], environment: Mapping[str, str], *, user: str = "0:0") -> None:
+    def _start_daemon(self, argv: Sequence[str], environment: Mapping[str, str], *, user: str = "0:0") -> None:
         """Start the one program that others reach the device by. It logs into `log`."""
-        inside = ["nsenter", f"--target={self._init}", "--mount", "--uts", "--ipc", "--pid"]
-        root = f"{self._state}/mount/root"
         with self.log.open("ab") as log:
             self._daemon = subprocess.Popen(
-                [*inside, "chroot", f"--userspec={user}", root, *argv],
+                [*self._inside(user), *argv],
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        raise NotImplementedError
+
+    def start(self, cpu: str | None = RIGHT_CPU) -> None:
+        """Start its daemon, on this processor; None is the one that QEMU takes when nobody names one."""
+        self.cpu = self.board.cpu if cpu == RIGHT_CPU else cpu
+        self._start_on(self.cpu)
+
+    def restart(self, cpu: str | None = RIGHT_CPU) -> None:
+        """End the daemon, start it anew, and wait until it answers."""
+        self.kill_daemon()
+        self.start(cpu)
+        self.wait()
+
+    def heal(self) -> None:
+        """Make it answer again as it did, if a test left it otherwise."""
+        self.free_disk()
+        if not self.is_running() or self.cpu != self.board.cpu:
+            self.restart()
+
+    def _start_on(self, cpu: str | None) -> None:
+        raise NotImplementedError
 
     def kill_daemon(self) -> None:
         """End the daemon and all that it started, at once, as when the plug is pulled; files stay."""
@@ -133,10 +155,17 @@ class Device:
 
     def run(self, argv: Sequence[str]) -> str:
         """Run a program on the device as root, past its daemon; gives what it said."""
-        inside = ["nsenter", f"--target={self._init}", "--mount", "--uts", "--ipc", "--pid"]
-        command = [*inside, "chroot", f"{self._state}/mount/root", *argv]
         environment = {"PATH": "/usr/sbin:/usr/bin", "QEMU_CPU": self.board.cpu}
-        return subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout
+        return subprocess.run(
+            [*self._inside("0:0"), *argv], env=environment, capture_output=True, check=True, text=True
+        ).stdout
+
+    def _inside(self, user: str) -> list[str]:
+        """How this machine runs a program of the device, which is found by its full path."""
+        # The environment is the device's, and so is its PATH: these two are looked up before.
+        nsenter, chroot = str(shutil.which("nsenter")), str(shutil.which("chroot"))
+        enter = [nsenter, f"--target={self._init}", "--mount", "--uts", "--ipc", "--pid"]
+        return [*enter, chroot, f"--userspec={user}", f"{self._state}/mount/root"]
 
     # ---- what tests do to it ----
 
@@ -186,10 +215,13 @@ class Device:
         shutil.rmtree(self._state)
 
 
-def hold(command: Sequence[str | Path], arguments: Sequence[str | Path]) -> subprocess.Popen[bytes]:
+def hold(
+    command: Sequence[str | Path], arguments: Sequence[str | Path], environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start a program that lives until `release`, or until this process dies, and wait until it says "ready"."""
     process = subprocess.Popen(
         [*command, *arguments],
+        env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

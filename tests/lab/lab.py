@@ -11,17 +11,22 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from tests.lab import memory
+from tests.lab.android import Android
 from tests.lab.device import HERE, Board, LabError, hold, release
+from tests.lab.packages import WHEELS
 from tests.lab.pi import Keys, Pi
 
 # Loopback addresses and binfmt registrations are the machine's: so is the folder that shares them out.
 RUN = Path("/run/edgesmith-lab")
 MOST_LABS = 16
-SMALL = ("home", "tmp")
+FIRST_NETWORK = 10
+FIRST_ADBD_PORT = 25557
+FIRST_SERVER_PORT = 25037
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class Lab:
     Attributes:
         pis: arm64 boards with Python, LiteRT and tflite-runtime.
         bare: an arm64 board with Python, but without numpy and interpreters.
-        armhf: a 32-bit board with tflite-runtime.
+        armhf: a 32-bit board with tflite-runtime, and Debian's numpy.
+        android: an Android device.
         wheels: what could be carried to boards of each machine: a folder of wheels.
         tools: a folder with the programs adb, ssh, scp, sftp and ssh-keygen.
         folder: where it keeps its files, `lab.json` among them.
@@ -40,21 +46,27 @@ class Lab:
 
     pis: list[Pi]
     bare: Pi
+    armhf: Pi
+    android: Android
     wheels: Mapping[str, Path]
     tools: Path
     folder: Path
     can_limit_memory: bool
 
     @property
-    def devices(self) -> list[Pi]:
+    def devices(self) -> list[Pi | Android]:
         """All of them."""
-        return [*self.pis, self.bare]
+        return [*self.pis, self.bare, self.armhf, self.android]
 
     def describe(self) -> dict[str, Any]:
         """How to reach everything, for people and for JSON."""
         programs = {program.name: str(program) for program in sorted(self.tools.iterdir())}
         wheels = {machine: str(folder) for machine, folder in self.wheels.items()}
-        return {"devices": {pi.name: pi.describe() for pi in self.devices}, "programs": programs, "wheels": wheels}
+        return {
+            "devices": {device.name: device.describe() for device in self.devices},
+            "programs": programs,
+            "wheels": wheels,
+        }
 
 
 @contextmanager
@@ -79,30 +91,51 @@ def running(parts: Mapping[str, Path], *, stays: bool = False) -> Iterator[Lab]:
 
 def _start(parts: Mapping[str, Path], folder: Path, slot: int, stack: ExitStack) -> Lab:
     folder.mkdir(parents=True)
-    tools = parts["tools"] / "clients"
-    keys = Keys(folder, tools / "ssh-keygen")
-    arm64 = parts["arm64"]
-    pi4 = ("Raspberry Pi 4 Model B Rev 1.5", HERE / "boards/cpuinfo-aarch64", "cortex-a72")
-    boards = {
-        "kitchen": Board(*pi4, (parts["wheels-aarch64"] / "layer", arm64), SMALL),
-        "garden": Board(*pi4, (parts["wheels-aarch64"] / "layer", arm64), SMALL),
-        "bare": Board(*pi4, (arm64,), SMALL),
-    }
+    clients = parts["tools"] / "clients"
+    keys = Keys(folder, clients / "ssh-keygen")
     pis = {}
-    for place, (name, board) in enumerate(boards.items(), start=1):
-        host = f"127.0.{10 + slot}.{place}"
+    for place, (name, board) in enumerate(_boards(parts).items(), start=1):
+        host = f"127.0.{FIRST_NETWORK + slot}.{place}"
         pis[name] = Pi(name, board, folder / name, (host, _port(host)), keys)
         stack.callback(pis[name].close)
-    for pi in pis.values():
-        pi.wait()
+    server_port = FIRST_SERVER_PORT + slot
+    stack.callback(release, _adb_server(clients / "adb", server_port, folder))
+    layers = [parts[name] for name in ("adbd", "android")] + [parts["wheels-aarch64"] / "layer", parts["arm64"]]
+    phone = Board("Lab Phone", HERE / "boards/cpuinfo-aarch64", "cortex-a76", layers, ["data"])
+    android = Android("phone", phone, folder / "phone", FIRST_ADBD_PORT + slot, clients / "adb", server_port)
+    stack.callback(android.close)
+    for device in (*pis.values(), android):
+        device.wait()
     return Lab(
         pis=[pis["kitchen"], pis["garden"]],
         bare=pis["bare"],
-        wheels={machine: parts[f"wheels-{machine}"] / "wheels" for machine in ("aarch64",)},
-        tools=tools,
+        armhf=pis["attic"],
+        android=android,
+        wheels={machine: parts[f"wheels-{machine}"] / "wheels" for machine in WHEELS},
+        tools=clients,
         folder=folder,
         can_limit_memory=memory.can_be_limited(),
     )
+
+
+def _boards(parts: Mapping[str, Path]) -> dict[str, Board]:
+    """The Pis, by their host names."""
+    pi4 = partial(Board, "Raspberry Pi 4 Model B Rev 1.5", HERE / "boards/cpuinfo-aarch64", "cortex-a72")
+    pi2 = partial(Board, "Raspberry Pi 2 Model B Rev 1.1", HERE / "boards/cpuinfo-armv7l", "cortex-a7")
+    small = ["home", "tmp"]
+    full = [parts["wheels-aarch64"] / "layer", parts["arm64"]]
+    return {
+        "kitchen": pi4(full, small),
+        "garden": pi4(full, small),
+        "bare": pi4([parts["arm64"]], small),
+        "attic": pi2([parts["wheels-armv7l"] / "layer", parts["armhf"]], small),
+    }
+
+
+def _adb_server(adb: Path, port: int, home: Path) -> subprocess.Popen[bytes]:
+    # adb keeps its keys in the home directory: these are for this lab alone.
+    environment = {**os.environ, "HOME": str(home), "ANDROID_ADB_SERVER_PORT": str(port)}
+    return hold(["sh", HERE / "adb_server.sh"], [adb], environment)
 
 
 @contextmanager

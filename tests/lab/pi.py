@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.lab.device import RIGHT_CPU, START_S, Board, Device, connect, write
+from tests.lab.device import START_S, Board, Device, connect, write
+from tests.lab.users import add_user
 
 USER, UID = "pi", 1000
 # What the emulated programs see in place of this machine's files (QEMU_LD_PREFIX): /proc cannot be written.
@@ -92,7 +93,7 @@ class Pi(Device):
         self.ssh_config = state / "ssh_config"
         self._keys = keys
         self._install()
-        self._start(board.cpu)
+        self.start()
 
     def describe(self) -> dict[str, Any]:
         """How to reach it."""
@@ -103,18 +104,6 @@ class Pi(Device):
         """Wait until it answers."""
         with connect(self.host, self.port) as connection:
             assert connection.recv(4) == b"SSH-"
-
-    def restart(self, cpu: str | None = RIGHT_CPU) -> None:
-        """Start the daemon anew, on this processor; None is the one that QEMU takes when nobody names one."""
-        self.kill_daemon()
-        self._start(self.board.cpu if cpu == RIGHT_CPU else cpu)
-        self.wait()
-
-    def heal(self) -> None:
-        """Make it answer again as it did, if a test left it otherwise."""
-        self.free_disk()
-        if not self.is_running() or self.cpu != self.board.cpu:
-            self.restart()
 
     @contextmanager
     def change_host_key(self) -> Iterator[None]:
@@ -150,14 +139,13 @@ class Pi(Device):
         for path, content in FACTS.items():
             write(root / path, content)
 
-    def _start(self, cpu: str | None) -> None:
-        self.cpu = cpu
+    def _start_on(self, cpu: str | None) -> None:
         environment = {"QEMU_LD_PREFIX": SEEN} | ({"QEMU_CPU": cpu} if cpu else {})
         words = " ".join(f"{key}={value}" for key, value in environment.items())
         config = SSHD_CONFIG.format(host=self.host, port=self.port, environment=words)
         (self.root / "etc/ssh/sshd_config").write_text(config)
         # sshd itself always has the right processor: only what it starts is to be wrong.
-        self.start_daemon(["/usr/sbin/sshd", "-D", "-e"], {"QEMU_CPU": self.board.cpu, "PATH": "/usr/sbin:/usr/bin"})
+        self._start_daemon(["/usr/sbin/sshd", "-D", "-e"], {"QEMU_CPU": self.board.cpu, "PATH": "/usr/sbin:/usr/bin"})
 
 
 class Keys:
@@ -189,11 +177,3 @@ class Keys:
         ]
         subprocess.run(command, check=True, timeout=START_S, stdin=subprocess.DEVNULL)
         return path
-
-
-def add_user(root: Path, name: str, uid: int, home: str, shell: str) -> None:
-    """Add a user, and a group of the same name, whom no password lets in."""
-    with (root / "etc/passwd").open("a") as passwd:
-        passwd.write(f"{name}:x:{uid}:{uid}:{name}:{home}:{shell}\n")
-    with (root / "etc/group").open("a") as group:
-        group.write(f"{name}:x:{uid}:\n")

@@ -15,9 +15,12 @@ def make(architecture: str, names: list[str], apt: Apt, root: Path) -> None:
     for link, target in {"python3": PYTHON, "awk": "mawk", "which": "which.debianutils"}.items():
         (root / "usr/bin" / link).unlink(missing_ok=True)
         (root / "usr/bin" / link).symlink_to(target)
+    for library in root.glob("usr/lib/*/*/lib*.so.3"):
+        if library.parent.name in ("blas", "lapack"):  # numpy's linear algebra is an alternative of Debian's
+            (library.parents[1] / library.name).symlink_to(library.relative_to(library.parents[1]))
     for name in ("passwd", "group"):
         shutil.copyfile(root / f"usr/share/base-passwd/{name}.master", root / "etc" / name)
     for name in ("dev", "proc", "sys", "tmp", "home", "root", "run/sshd", "data"):
         (root / name).mkdir(parents=True, exist_ok=True)
-    compile_sources(root / "usr/lib" / PYTHON)
-    compile_sources(root / "usr/lib/python3")
+    for folder in root.glob("usr/lib/python3*"):
+        compile_sources(folder)

@@ -39,7 +39,7 @@ flags="$flags -DADB_VERSION='\"29.0.6-linux\"' -DPLATFORM_TOOLS_VERSION='\"29.0.
 
 compile() {
   case $1 in *.c) kind="-x c -std=gnu11" ;; *) kind="-std=gnu++2a -fpermissive" ;; esac
-  eval "aarch64-linux-gnu-g++ -w $kind $flags -c '$core/$1' -o '$source/$(tr / _ <<< "$1").o'"
+  eval "aarch64-linux-gnu-g++ -w $kind $flags -c '$core/$1' -o '$source/$(tr ./ _ <<< "$1").o'"
 }
 export -f compile
 export core source flags
@@ -47,4 +47,4 @@ xargs -n 1 -P "$(nproc)" bash -euc 'compile "$0"' <<< "$files"
 
 libraries=/usr/lib/aarch64-linux-gnu
 aarch64-linux-gnu-g++ "$source"/*.o -o "$out" -pthread -L$libraries/android -L$libraries \
-  -Wl,-rpath,$libraries/android -Wl,-rpath-link,$libraries/android -lbase -lcutils -llog -lcrypto -lcap
+  -Wl,-rpath,$libraries/android -Wl,-rpath-link,$libraries/android -lbase -lcutils -llog -lcrypto -lcap -lresolv
