@@ -54,6 +54,27 @@ def device_rows(document: JsonObject) -> list[DeviceRow]:
     return [_row(fmt.printable(document["recipe"]), setup) for setup in setups]
 
 
+def conditions(row: JsonObject) -> str:
+    """What slows a processor, before and after the runs of a measurement: `clock 1,800 → 1,200 MHz, 51 → 80 °C`."""
+    before, after = (row.get(name) or {} for name in ("before", "after"))
+    changing = [
+        f"{label}{_from_to(before[name], after[name])}{unit}"
+        for name, label, unit in _CHANGING
+        if before.get(name) is not None and after.get(name) is not None
+    ]
+    fixed = [f"{name} {after[name]}" for name in ("governor", "throttled") if after.get(name)]
+    return fmt.printable(", ".join(changing + fixed))
+
+
+def _from_to(before: float, after: float) -> str:
+    pair = [fmt.number(round(value, 1)) for value in (before, after)]
+    return pair[0] if pair[0] == pair[1] else " → ".join(pair)
+
+
+_CHANGING = (("clock_mhz", "clock ", " MHz"), ("temperature_c", "", " °C"), ("load", "load ", ""))
+"""Key, word before it, unit behind it."""
+
+
 def _row(run: str, setup: Setup) -> DeviceRow:
     before_us, after_us = setup.median_us("float32"), setup.median_us("int8")
     int8 = setup.of("int8") or {}

@@ -111,6 +111,7 @@ def _environment() -> Any:
     environment.filters.update(
         figures=summary.figures,
         step_figures=summary.step_figures,
+        conditions=_devices.conditions,
         settings=_settings,
         breakable=_breakable,
         needs_lines=_needs_lines,

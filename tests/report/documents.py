@@ -44,7 +44,10 @@ def full() -> dict[str, Any]:
     document = sample().to_json()
     roofline = {"macs_per_us": 4000.0, "bytes_per_us": 8000.0}
     host = [{**row, "profile": profile(9), "roofline": roofline} for row in document["measurements"]]
-    pi = [measurement("float32", 2210.0), measurement("int8", 790.0, unstable="the clock fell from 1.8 to 1.2 GHz")]
+    cool = {"clock_mhz": 1800.0, "temperature_c": 51.25, "governor": "ondemand", "load": 0.4, "throttled": "0"}
+    hot = {**cool, "clock_mhz": 1200.0, "temperature_c": 80.2, "throttled": "20002"}
+    slowed = {"unstable": "the clock fell from 1.8 to 1.2 GHz", "before": cool, "after": hot}
+    pi = [measurement("float32", 2210.0), measurement("int8", 790.0, **slowed)]
     board = [measurement("int8", 9000.0, target="pico", provenance="emulated")]
     document["measurements"] = [*host, *({**row, "target": "pi4", "provenance": "device"} for row in pi), *board]
     return document
