@@ -51,7 +51,10 @@ setup(
         "tfds": ["tensorflow-datasets>=4.9.7", "importlib-resources"],
         # Real recordings for the examples. Its data is read without importing it: that would need pandas.
         "examples": ["seglearn>=1.2.5"],
+        # Runs in MLflow: its client, without the server.
+        "mlflow": ["mlflow-skinny>=3"],
         "dev": [
+            "mlflow-skinny>=3",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",

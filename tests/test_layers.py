@@ -44,6 +44,7 @@ ABOVE = {
     "comparison": ROOMS,
     "doctor": set[str](),
     "history": set[str](),
+    "tracking": set[str](),
     "regressions": {"history"},
     "measure": ROOMS,
     "bundle": ROOMS,
@@ -51,7 +52,7 @@ ABOVE = {
     "benchmark": ROOMS | {"measure", "evaluation"},
     "deployment": ROOMS | {"bundle", "measure", "evaluation"},
     "flow": ROOMS | {"forge", "measure"},
-    "commands": ROOMS | {"flow", "doctor", "history", "inspection", "comparison", "regressions", "benchmark", "evaluation", "deployment", "console"},
+    "commands": ROOMS | {"flow", "doctor", "history", "inspection", "comparison", "regressions", "tracking", "benchmark", "evaluation", "deployment", "console"},
     "cli": {"commands"},
     "console": set[str](),
 }

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--trust-code", is_flag=True, help="Let a model file run the code it holds (Lambda layers).")
 @click.option("--history", "url", metavar="URL", help="Default: ~/.local/share/edgesmith/runs.db.")
 @click.option("--no-history", is_flag=True, help="Do not keep what this run found for `edgesmith history`.")
+@click.option("--track", type=click.Choice(["mlflow"]), help="Log the run to MLflow, too (MLFLOW_TRACKING_URI).")
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
 @shared.debug
 def command(
@@ -42,6 +43,7 @@ def command(
     trust_code: bool,
     url: str | None,
     no_history: bool,
+    track: str | None,
     as_json: bool,
 ) -> None:
     """Run a RECIPE: data and model in, a proven int8 .tflite and a report out."""
@@ -68,6 +70,8 @@ def command(
         )
         if not no_history:
             _remember(report, folder, url, progress)
+        if track is not None:
+            _track(report, folder, progress)
     _show(report, folder, as_json, progress)
     sys.exit(0 if report.ok else 1)
 
@@ -82,6 +86,16 @@ def _remember(report: Report, folder: Path, url: str | None, progress: ConsolePr
             history.add(report.to_json(), folder)
     except EdgesmithError as error:
         progress.note(f"not kept in the history: {error}")
+
+
+def _track(report: Report, folder: Path, progress: ConsoleProgress) -> None:
+    from pipeline.errors import EdgesmithError
+    from pipeline.tracking import log_to_mlflow
+
+    try:
+        progress.note(f"kept in MLflow: run {log_to_mlflow(report.to_json(), folder)}")
+    except EdgesmithError as error:
+        progress.note(f"not kept in MLflow: {error}")
 
 
 def _command_line() -> str:
