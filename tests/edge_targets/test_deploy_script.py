@@ -26,9 +26,9 @@ read -r count < "$COUNT"
 count=$((count + 1))
 echo "$count" > "$COUNT"
 if [ "$count" = "$TURN" ]; then
-  case $HALF${0##*/}$2 in
-    1mv/*) head -c 5 "$2" > "$3" ;;
-    1rm*) PATH=$COMMANDS rm -f .trash/model.tflite .incoming/model.tflite .next/current ;;
+  case $HALF${0##*/}$1$2 in
+    1mv-f/*) head -c 5 "$2" > "$3" ;;
+    1rm-rf*) PATH=$COMMANDS rm -f .trash/model.tflite .incoming/model.tflite .next/current ;;
   esac
   kill -9 0
 fi
@@ -171,6 +171,18 @@ def test_versions_come_and_go(device: Device) -> None:
     device.must_be_tidy()
 
 
+NOTHING = "0" * 64
+"""A version that is not there: discarding it does nothing but mend."""
+
+
+def ending_at(step: int, half: str, commands: Path, device: Device) -> dict[str, str]:
+    """The variables for commands that end all at a step."""
+    count = device.home.with_name("count")
+    count.write_text("0\n")
+    real = f"{device.shell.commands}:{os.environ['PATH']}"
+    return {"PATH": f"{commands}:{real}", "COMMANDS": real, "COUNT": str(count), "TURN": str(step), "HALF": half}
+
+
 def ending(folder: Path) -> Path:
     """A folder of commands that end all at their turn."""
     folder.mkdir()
@@ -195,25 +207,37 @@ def test_killed_at_any_step_the_old_or_the_new_is_whole(name: str, half: str, tm
         steps += 1
         shutil.rmtree(device.home)
         shutil.copytree(tmp_path / "before", device.home, symlinks=True)
-        count = tmp_path / "count"
-        count.write_text("0\n")
-        env = {
-            "PATH": f"{commands}:{device.shell.commands}:{os.environ['PATH']}",
-            "COMMANDS": f"{device.shell.commands}:{os.environ['PATH']}",
-            "COUNT": str(count),
-            "TURN": str(steps),
-            "HALF": half,
-        }
+        env = ending_at(steps, half, commands, device)
         codes = device.deploy("two", **env)
         if -9 not in codes:
             codes += (device.ask("rollback", env=env),)
         killed = -9 in codes
+        assert device.content() in ("one", "two")
+        assert device.ask("discard", NOTHING) == NOT_INSTALLED
         seen.add((device.content(), device.content("previous")))
         assert device.deploy("two") == (0, 0)
         assert (device.content(), device.content("previous")) == ("two", "one"), f"step {steps}"
         device.must_be_tidy()
     assert steps > 25, "the commands were not met"
-    assert seen == {("one", "zero"), ("two", "zero"), ("two", "one"), ("one", "one"), ("one", "two")}
+    assert seen == {("one", "zero"), ("two", "one"), ("one", "two")}
+
+
+def test_killed_while_it_mends_it_takes_no_switch_for_begun_that_was_not(dash: Device, tmp_path: Path) -> None:
+    commands = ending(tmp_path / "ending")
+    for content in ("zero", "one"):
+        assert dash.deploy(content) == (0, 0)
+    next_links = dash.kept / ".next"
+    step, killed = 0, True
+    while killed:
+        step += 1
+        next_links.mkdir(exist_ok=True)
+        for link, target in (("current", "previous"), ("previous", "current")):
+            next_links.joinpath(link).unlink(missing_ok=True)
+            next_links.joinpath(link).symlink_to(dash.kept.joinpath(target).readlink())
+        killed = dash.ask("discard", NOTHING, env=ending_at(step, "1", commands, dash)) == -9
+        assert dash.ask("discard", NOTHING) == NOT_INSTALLED
+        assert (dash.content(), dash.content("previous")) == ("one", "zero"), f"step {step}"
+    assert step > 3
 
 
 def owner_of(process: int) -> str:
