@@ -54,9 +54,8 @@ def _told(error: BaseException) -> int:
         error.show()
         return error.exit_code
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return _complain(
-            "Interrupted. Finished stages are in the cache; the same command goes on from there.", INTERRUPTED
-        )
+        goes_on = " Finished stages are in the cache; the same command goes on from there."
+        return _complain("Interrupted." + (goes_on if sys.argv[1:2] == ["run"] else ""), INTERRUPTED)
     if isinstance(error, EdgesmithError) or hasattr(error, "exit_code"):
         return _complain(str(error), error.exit_code)
     if isinstance(error, OSError):
