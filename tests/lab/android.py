@@ -16,6 +16,13 @@ from tests.lab.device import START_S, Board, Device, LabError, connect, write
 from tests.lab.users import add_user
 
 SHELL_UID = 2000
+# What a kernel tells. XNNPACK reads how many cores there are, and without that falls back without a word.
+KERNEL = {
+    "sys/devices/system/cpu/possible": "0-3\n",
+    "sys/devices/system/cpu/present": "0-3\n",
+    "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "schedutil\n",
+    "sys/class/thermal/thermal_zone0/temp": "38500\n",
+}
 PATH = "/product/bin:/system/bin:/system/xbin:/vendor/bin"
 
 
@@ -44,6 +51,8 @@ class Android(Device):
         add_user(self.root, "shell", SHELL_UID, "/", "/system/bin/sh")
         write(self.root / "data/local/tmp/.lab", "", owner=SHELL_UID)
         os.chown(self.root / "data/local/tmp", SHELL_UID, SHELL_UID)
+        for path, text in KERNEL.items():
+            write(self.root / path, text)
         self.start()
 
     def describe(self) -> dict[str, Any]:

@@ -107,6 +107,7 @@ def test_a_phone_measures_with_its_python(phone: Android) -> None:
         "Edgesmith Lab Phone",
     )
     assert found.device.emulator.startswith("qemu-aarch64")
+    assert (found.device.cores, found.device.governor, found.device.temperature_c) == (4, "schedutil", 38.5)
     assert (found.runtime, found.kernels) == ("ai_edge_litert", "xnnpack")
 
 
