@@ -194,7 +194,6 @@ def watched(folder: str, token: str, argv: Sequence[str], stdin_bytes: int, env:
         stdin_bytes: how much of the channel's stdin is for the program; it waits in a file that has no name.
         env: variables on top of the device's own.
     """
-    words = shlex.join(["env", *(f"{_variable(name)}={value}" for name, value in env.items()), *argv])
     held = ".stdin-$$" if stdin_bytes else "/dev/null"
     steps = [
         f"cd {shlex.quote(folder)}",
@@ -204,8 +203,9 @@ def watched(folder: str, token: str, argv: Sequence[str], stdin_bytes: int, env:
         *([f"rm -f {held}"] if stdin_bytes else []),
         # Not the leader where the server makes no group: then the program alone is ended.
         "{ { cat; kill -s KILL -- -$$ || kill -s KILL $$; } <&3 >/dev/null 2>&1 4<&- & }",
+        *(f"export {_variable(name)}={shlex.quote(value)}" for name, value in env.items()),
         f"echo {token}",
-        f"exec {words} <&4 3<&- 4<&-",
+        f"exec {shlex.join(argv)} <&4 3<&- 4<&-",
     ]
     return " && ".join(steps)
 

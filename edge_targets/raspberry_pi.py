@@ -77,6 +77,8 @@ class RaspberryPiTarget(RunnerTarget):
             raise WrongAddress(
                 f"The folder '{folder}' has a colon in its name.", expected="a path that Python can search"
             )
+        if "=" in python:
+            raise WrongAddress(f"The Python '{python}' has an equals sign in its name.", expected="a program's path")
         if folder and not folder.startswith(("/", "~")):
             folder = f"~/{folder}"
         self._login = Login(host, user, port, key_file, known_hosts, ssh_config, connect_timeout_s)

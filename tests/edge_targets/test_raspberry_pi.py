@@ -138,7 +138,13 @@ def test_a_python_that_answers_nonsense_is_not_believed(make: Make, tmp_path: Pa
 
 def test_addresses_and_settings_that_name_no_board_are_mistakes_of_usage() -> None:
     assert RaspberryPiTarget.at("pi@kitchen:2222") == {"user": "pi", "host": "kitchen", "port": 2222}
-    for settings in ({}, {"host": "a b"}, {"host": "a", "folder": "a:b"}, {"host": "a", "port": 70000}):
+    for settings in (
+        {},
+        {"host": "a b"},
+        {"host": "a", "folder": "a:b"},
+        {"host": "a", "port": 70000},
+        {"host": "a", "python": "a=b"},
+    ):
         with pytest.raises(WrongAddress):
             RaspberryPiTarget(**settings)
 
