@@ -7,7 +7,8 @@ else; the other side of the conversation is `_runner.py`.
     python _on_device.py < request.json > answer.json
     python _on_device.py request.json > answer.json
 
-    request  {"protocol": 1, "job": "probe" | "load" | "benchmark" | "evaluate" | "tensors" | "noise", ...its own keys}
+    request  {"protocol": 1, "job": "probe" | "load" | "benchmark" | "profile" | "evaluate" | "tensors" | "noise",
+              ...its own keys}
              a job that loads models may also have "delegate": a shared library to hand operators to
     answer   {"protocol": 1, "job": ..., "device": {...}, ...its own keys}
          or  {"protocol": 1, "error": {"kind": "tool" | "model" | "input" | "device" | "request", "what": "..."}}
@@ -23,6 +24,7 @@ import json
 import math
 import os
 import platform
+import runpy
 import sys
 import time
 from pathlib import Path
@@ -125,6 +127,17 @@ def benchmark(request: Json) -> Json:
     return dict(runtime.facts(), models=models, **facts)
 
 
+def profile(request: Json) -> Json:
+    """What LiteRT's own profiler tells of each operator; `_on_device_profile.py`, pushed beside this file, asks it.
+
+    Request: "script" (that file), and its own keys.
+    """
+    try:
+        return dict(runpy.run_path(request["script"])["profile"](request, noise_of))
+    except (OSError, AttributeError, RuntimeError, ValueError) as error:
+        raise Trouble("tool", f"LiteRT's profiler cannot be used: {error}") from error
+
+
 def evaluate(request: Json) -> Json:
     """Run a model over examples, one at a time.
 
@@ -190,7 +203,15 @@ def noise(request: Json) -> Json:
     return dict(runtime.facts(), examples=len(examples[0]), pairs=pairs)
 
 
-JOBS = {"probe": probe, "load": load, "benchmark": benchmark, "evaluate": evaluate, "tensors": tensors, "noise": noise}
+JOBS = {
+    "probe": probe,
+    "load": load,
+    "benchmark": benchmark,
+    "profile": profile,
+    "evaluate": evaluate,
+    "tensors": tensors,
+    "noise": noise,
+}
 
 
 # ---- interpreters ----
@@ -296,23 +317,28 @@ def ready_to_run(interpreter: Any) -> Callable[[], Any]:
 
 
 def fill_inputs(interpreter: Any) -> None:
-    """Give every input the same noise each time: the full range for 8 and 16 bits, 0 to 1 for floats.
+    """Give every input the same noise each time."""
+    import numpy as np
+
+    rng = np.random.RandomState(0)
+    for tensor in interpreter.get_input_details():
+        values = noise_of(tuple(tensor["shape"]), np.dtype(tensor["dtype"]), rng)
+        interpreter.set_tensor(tensor["index"], values)
+
+
+def noise_of(shape: Sequence[int], dtype: Any, rng: Any) -> Any:
+    """Noise of this shape: the full range for 8 and 16 bits, 0 to 1 for floats.
 
     Other types (token numbers, lengths) get zeros: the one value that is always a valid index.
     """
     import numpy as np
 
-    rng = np.random.RandomState(0)
-    for tensor in interpreter.get_input_details():
-        shape, dtype = tensor["shape"], np.dtype(tensor["dtype"])
-        if dtype.kind == "f":
-            values = rng.random_sample(tuple(shape)).astype(dtype)
-        elif dtype.kind in "iu" and dtype.itemsize <= 2:
-            limits = np.iinfo(dtype)
-            values = rng.randint(limits.min, limits.max + 1, tuple(shape)).astype(dtype)
-        else:
-            values = np.zeros(tuple(shape), dtype)
-        interpreter.set_tensor(tensor["index"], values)
+    if dtype.kind == "f":
+        return rng.random_sample(shape).astype(dtype)
+    if dtype.kind in "iu" and dtype.itemsize <= 2:
+        limits = np.iinfo(dtype)
+        return rng.randint(limits.min, limits.max + 1, shape).astype(dtype)
+    return np.zeros(shape, dtype)
 
 
 # ---- timing ----
