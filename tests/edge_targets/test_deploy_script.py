@@ -28,7 +28,7 @@ echo "$count" > "$COUNT"
 if [ "$count" = "$TURN" ]; then
   case $HALF${0##*/}$1$2 in
     1mv-f/*) head -c 5 "$2" > "$3" ;;
-    1rm-rf*) PATH=$COMMANDS rm -f .trash/model.tflite .incoming/model.tflite .next/current ;;
+    1rm-rf*) for folder; do PATH=$COMMANDS rm -f "./$folder/model.tflite" "./$folder/current"; done ;;
   esac
   kill -9 0
 fi
@@ -240,6 +240,22 @@ def test_killed_while_it_mends_it_takes_no_switch_for_begun_that_was_not(dash: D
     assert step > 3
 
 
+def test_a_version_that_was_half_swept_away_is_not_switched_to(dash: Device, tmp_path: Path) -> None:
+    commands = ending(tmp_path / "ending")
+    assert dash.deploy("one") == (0, 0)
+    step, killed = 0, True
+    while killed:
+        step += 1
+        waiting = dash.push(f"waiting {step}")
+        assert dash.ask("install", waiting) == 0
+        later = dash.push("later")
+        killed = dash.ask("install", later, env=ending_at(step, "1", commands, dash)) == -9
+        assert dash.ask("switch", waiting) in (0, NOT_INSTALLED)
+        assert dash.content() in ("one", f"waiting {step}")
+        assert dash.deploy("one") == (0, 0)
+    assert step > 8
+
+
 def owner_of(process: int) -> str:
     """As the script names who has its lock."""
     stat = Path(f"/proc/{process}/stat").read_text()
@@ -294,7 +310,7 @@ def test_of_many_at_once_each_ends_or_is_refused_and_all_is_whole(dash: Device) 
     rivals = [Rival(dash.home / f"rival-{number}", dash.shell, dash.kept) for number in range(6)]
     versions = [rival.push(f"rival {number}") for number, rival in enumerate(rivals)]
     for verb in ("install", "switch"):
-        processes = [rival.start(verb, version, wait_s=30) for rival, version in zip(rivals, versions, strict=True)]
+        processes = [rival.start(verb, version, wait_s=90) for rival, version in zip(rivals, versions, strict=True)]
         for process in processes:
             _, stderr = process.communicate(timeout=120)
             assert process.returncode in (0, NOT_INSTALLED), stderr
