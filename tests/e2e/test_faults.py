@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.disks import small_disk
 from tests.small import Command, report_of, write_tiny
 
 pytestmark = [pytest.mark.e2e]
@@ -89,21 +87,8 @@ def test_two_runs_in_one_folder_is_one_too_many(edgesmith: Command, tiny: Path) 
     assert "Another run is at work" in second.stderr
 
 
-@contextmanager
-def mounted(folder: Path, options: str) -> Iterator[Path]:
-    """A small disk of its own at a folder. Only root may mount."""
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_a_full_disk_for_results_is_exit_3_and_the_stages_stay_cached(edgesmith: Command, tiny: Path) -> None:
-    with mounted(edgesmith.home / "small", "size=64k") as small:
+    with small_disk(edgesmith.home / "small", "size=64k") as small:
         full = edgesmith("run", tiny, "--out", small / "out", "--cache", "cache")
         assert full.returncode == 3
         assert "no space left" in full.stderr
@@ -114,7 +99,7 @@ def test_a_full_disk_for_results_is_exit_3_and_the_stages_stay_cached(edgesmith:
 
 
 def test_a_full_disk_for_the_cache_does_not_cost_the_result(edgesmith: Command, tiny: Path, undisturbed: str) -> None:
-    with mounted(edgesmith.home / "small", "size=64k") as small:
+    with small_disk(edgesmith.home / "small", "size=64k") as small:
         done = edgesmith("run", tiny, "--out", "out", "--cache", small)
     assert done.returncode == 0, done.stderr
     assert "not cached" in done.stderr
@@ -122,7 +107,7 @@ def test_a_full_disk_for_the_cache_does_not_cost_the_result(edgesmith: Command, 
 
 
 def test_a_read_only_folder_is_refused_before_any_work(edgesmith: Command, tiny: Path) -> None:
-    with mounted(edgesmith.home / "fixed", "ro") as fixed:
+    with small_disk(edgesmith.home / "fixed", "ro") as fixed:
         done = edgesmith("run", tiny, "--out", fixed / "out")
     assert done.returncode == 3
     assert "read-only" in done.stderr
