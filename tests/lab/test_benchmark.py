@@ -17,8 +17,8 @@ from tests.lab.pi import Pi
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "runs" / "mnist-demo" / "model.tflite"
-TINY = ROOT / "tests" / "edge_targets" / "data" / "tiny_int8.tflite"
-QUICK = ("--num-runs", "20", "--warmup-runs", "2", "--min-secs", "0", "--max-secs", "2")
+DIGITS = ROOT / "tests" / "edge_targets" / "data" / "digits_int8.tflite"
+QUICK = ("--num-runs", "20", "--warmup-runs", "2", "--min-secs", "0", "--max-secs", "2", "--cold-starts", "1")
 MOST_S = 90
 
 
@@ -44,7 +44,7 @@ def profiles(lab: Lab, tmp_path: Path) -> Path:
     return path
 
 
-def benchmark(profiles: Path, *labels: str, model: Path = TINY) -> tuple[int, dict[str, Any], str]:
+def benchmark(profiles: Path, *labels: str, model: Path = DIGITS) -> tuple[int, dict[str, Any], str]:
     """The installed command: exit code, document, stderr."""
     targets = [word for label in labels for word in ("--target", label)]
     program = str(Path(sys.executable).with_name("edgesmith"))
@@ -56,7 +56,7 @@ def benchmark(profiles: Path, *labels: str, model: Path = TINY) -> tuple[int, di
 def test_one_command_measures_every_device_at_once(lab: Lab, profiles: Path) -> None:
     names = [pi.name for pi in (*lab.pis[:2], lab.armhf)]
     begin = time.monotonic()
-    code, document, told = benchmark(profiles, "host", *names, "phone", model=DEMO if DEMO.exists() else TINY)
+    code, document, told = benchmark(profiles, "host", *names, "phone", model=DEMO if DEMO.exists() else DIGITS)
     took_s = time.monotonic() - begin
     assert code == 0, told + json.dumps(document, indent=1)
     found = {row["label"]: row for row in document["devices"]}
@@ -65,12 +65,13 @@ def test_one_command_measures_every_device_at_once(lab: Lab, profiles: Path) -> 
         "host": "host",
         **dict.fromkeys([*names, "phone"], "emulated"),
     }
+    # The same interpreter on another processor: the same kernels, so the same bits.
     for label in ("host", *names[:2], "phone"):
         assert found[label]["measurement"]["kernels"].startswith("xnnpack"), label
-        assert found[label]["parity"]["allowed_steps"] == 0, label
-        assert found[label]["parity"]["exact"], found[label]
+        assert (found[label]["parity"]["allowed_steps"], found[label]["parity"]["exact"]) == (0, True), found[label]
+    # 32-bit ARM has tflite-runtime alone, and its optimized kernels are code of their own.
     assert found[lab.armhf.name]["measurement"]["runtime"] == "tflite_runtime"
-    assert found[lab.armhf.name]["parity"]["ok"]
+    assert found[lab.armhf.name]["parity"]["ok"], found[lab.armhf.name]
     assert took_s < MOST_S, f"it took {took_s:.0f} s"
 
 
@@ -81,6 +82,6 @@ def test_a_device_that_computes_wrongly_is_broken_and_not_measured(lab: Lab, pro
     rows = {row["label"]: row for row in document["devices"]}
     assert code == 3
     assert (rows[broken]["status"], rows[broken]["measurement"]) == ("broken", None)
-    assert rows[broken]["parity"]["first_layer"] == "conv"
+    assert rows[broken]["parity"]["first_layer"] == "conv1"
     assert "gives other outputs than the reference" in rows[broken]["error"]["what"]
     assert rows[sound]["status"] == "measured"

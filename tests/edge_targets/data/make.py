@@ -44,6 +44,29 @@ def make_recurrent() -> None:
     FOLDER.joinpath("tiny_lstm.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
 
 
+def make_digits() -> None:
+    """A net of the demo's kind, as int8. It has biases: without one, tflite-runtime 2.14 crashes on 32-bit ARM."""
+    fix_seed(1)
+    layers = keras.layers
+    some = keras.initializers.RandomNormal(stddev=0.1, seed=1)
+    model = keras.Sequential(
+        [
+            layers.InputLayer((28, 28, 1), name="image"),
+            layers.Conv2D(8, 5, activation="relu", bias_initializer=some, name="conv1"),
+            layers.MaxPooling2D(2, name="pool1"),
+            layers.Conv2D(16, 5, activation="relu", bias_initializer=some, name="conv2"),
+            layers.MaxPooling2D(2, name="pool2"),
+            layers.Flatten(name="flatten"),
+            layers.Dense(32, activation="relu", bias_initializer=some, name="dense1"),
+            layers.Dense(10, bias_initializer=some, name="logits"),
+        ],
+        name="digits",
+    )
+    images = np.random.default_rng(0).random((20, 28, 28, 1), np.float32)
+    FOLDER.joinpath("digits_int8.tflite").write_bytes(to_int8(Draft.of(model), images))
+
+
 if __name__ == "__main__":
     make_conv()
     make_recurrent()
+    make_digits()
