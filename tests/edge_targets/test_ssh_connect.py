@@ -125,6 +125,8 @@ def test_a_name_is_not_trusted_for_the_address_that_it_leads_to(server: Server) 
 
 @pytest.mark.parametrize("trusting", ["UserKnownHostsFile none", "UserKnownHostsFile /dev/null"])
 def test_settings_that_trust_everybody_are_not_followed(server: Server, home: Path, trusting: str) -> None:
+    home.joinpath(".ssh/known_hosts").write_bytes(server.folder.joinpath("known hosts").read_bytes())
+    assert answers(server.login(known_hosts=None))
     home.joinpath(".ssh/config").write_text(f"Host *\n  StrictHostKeyChecking no\n  {trusting}\n")
     assert "is not known" in refusal(server.login(known_hosts=None)).what
 
