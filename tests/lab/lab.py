@@ -82,7 +82,7 @@ def running(parts: Mapping[str, Path], *, stays: bool = False) -> Iterator[Lab]:
         folder = RUN / f"slot-{slot}"
         shutil.rmtree(folder, ignore_errors=True)
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stack.callback(release, _emulation(parts["tools"]))
+        stack.callback(release, emulation(parts["tools"]))
         lab = _start(parts, folder, slot, stack)
         described = {"slot": slot, "process": os.getpid(), "stays": stays, **lab.describe()}
         (folder / "lab.json").write_text(json.dumps(described, indent=2) + "\n")
@@ -168,8 +168,9 @@ def _try(lock: IO[str]) -> bool:
     return True
 
 
-def _emulation(tools: Path) -> subprocess.Popen[bytes]:
-    return hold(["unshare", "--mount", "sh", HERE / "binfmt.sh"], [RUN, tools / "usr/bin"])
+def emulation(tools: Path, locks: Path = RUN, prefix: str = "edgesmith-lab") -> subprocess.Popen[bytes]:
+    """Have the kernel start ARM programs by QEMU until `release`, under names of this prefix."""
+    return hold(["unshare", "--mount", "sh", HERE / "binfmt.sh"], [locks, tools / "usr/bin", prefix])
 
 
 def _port(host: str) -> int:
