@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -33,7 +34,7 @@ class Record:
         kind: `run` or `benchmark`.
         ok: no check failed.
         folder: where its results were written; they may have been moved since.
-        sha256, size_bytes, ota_bytes, metric, value: of the artifact; None where a benchmark does not tell.
+        sha256, size_bytes, ota_bytes, metric, value: of the artifact; None where a bare benchmark has none.
         measurements: of the int8 model, as in report.json.
     """
 
@@ -88,12 +89,24 @@ class History:
         artifact = report["artifact"]
         keys = ("sha256", "size_bytes", "ota_bytes", "metric", "value")
         facts = {"name": report["recipe"], "kind": "run", "ok": report["ok"], "folder": str(folder.absolute())}
-        return self._insert({**facts, "created": report["created"], **{key: artifact[key] for key in keys}}, report)
+        rows = [row for row in report["measurements"] if row.get("model") == "int8"]
+        return self._insert({**facts, "created": report["created"], **{key: artifact[key] for key in keys}}, rows)
 
-    def add_benchmark(self, name: str, created: str, ok: bool, measurements: Sequence[Mapping[str, Any]]) -> int:
-        """Keep a bare benchmark of a model file; returns its number."""
-        facts = {"name": name, "kind": "benchmark", "ok": ok, "folder": "", "created": created}
-        return self._insert(facts, {"measurements": list(measurements)})
+    def add_benchmark(self, document: Mapping[str, Any]) -> int:
+        """Keep a bare benchmark of a model file.
+
+        Args:
+            document: what `benchmark --json` prints.
+
+        Returns:
+            its number.
+        """
+        model = document["model"]
+        facts = {"name": model["path"], "kind": "benchmark", "ok": document["ok"], "folder": ""}
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        rows = [each["measurement"] for each in document["devices"] if each["measurement"] is not None]
+        named = {"created": now, "sha256": model["sha256"], "size_bytes": model["size_bytes"]}
+        return self._insert({**facts, **named}, rows)
 
     def records(self, name: str | None = None, last: int = 50) -> list[Record]:
         """The last runs, oldest first; of one name only where one is given."""
@@ -106,10 +119,9 @@ class History:
         with self._told(), self._engine.connect() as connection:
             return [_record(row) for row in reversed(connection.execute(query).mappings().all())]
 
-    def _insert(self, facts: dict[str, Any], report: Mapping[str, Any]) -> int:
-        rows = [row for row in report["measurements"] if row.get("model") in ("int8", facts["name"])]
+    def _insert(self, facts: dict[str, Any], rows: Sequence[Mapping[str, Any]]) -> int:
         with self._told(), self._engine.begin() as connection:
-            values = {**facts, "measurements": json.dumps(rows)}
+            values = {**facts, "measurements": json.dumps(list(rows))}
             key = connection.execute(self._tables["runs"].insert().values(values)).inserted_primary_key
         assert key is not None
         return int(key[0])

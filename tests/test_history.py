@@ -59,10 +59,13 @@ def test_what_was_kept_comes_back_in_order(tmp_path: Path) -> None:
 
 
 def test_a_bare_benchmark_is_kept_too(tmp_path: Path) -> None:
+    model = {"path": "model.tflite", "sha256": "ab", "size_bytes": 7}
+    devices = [{"measurement": {**HOST, "model": "model"}}, {"measurement": None}]
     with History(url(tmp_path)) as history:
-        history.add_benchmark("model.tflite", "2026-01-31T12:00:00Z", True, [{**HOST, "model": "model.tflite"}])
-        (found,) = history.records()
-    assert (found.kind, found.size_bytes, found.measurements[0]["median_us"]) == ("benchmark", None, 100.0)
+        history.add_benchmark({"ok": False, "model": model, "devices": devices})
+        (found,) = history.records("model.tflite")
+    assert (found.kind, found.ok, found.size_bytes, found.value) == ("benchmark", False, 7, None)
+    assert [row["median_us"] for row in found.measurements] == [100.0]
 
 
 def test_many_processes_keep_all_their_runs(tmp_path: Path) -> None:

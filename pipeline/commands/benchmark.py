@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.commands import _devices as on_devices
+from pipeline.commands import _keep as keeping
 from pipeline.commands import _shared as shared
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ RUNTIMES = ("auto", "ai_edge_litert", "tflite_runtime", "tensorflow")
 @click.option("--runtime", type=click.Choice(RUNTIMES), default="auto", show_default=True, help="The interpreter.")
 @click.option("--data", type=click.Path(path_type=Path), help="An .npz of real inputs x for the check of the outputs.")
 @click.option("--tune", is_flag=True, help="Find the fastest interpreter, kernels and threads of this machine first.")
+@keeping.history
+@keeping.no_history
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
 @shared.debug
 def command(
@@ -50,6 +53,8 @@ def command(
     runtime: Runtime,
     data: Path | None,
     tune: bool,
+    url: str | None,
+    no_history: bool,
     as_json: bool,
 ) -> None:
     """Measure a .tflite MODEL on devices, side by side; each is first held against golden vectors.
@@ -75,4 +80,6 @@ def command(
     chosen = devices.devices(targets or ("host",), profiles)
     with ConsoleProgress() as progress:
         document = benchmark.benchmark(model, chosen, benchmark.Options(plan, data, tune), progress)
+        if not no_history:
+            keeping.keep(lambda history: history.add_benchmark(document), url, progress)
     on_devices.tell(document, render_benchmark, as_json=as_json)

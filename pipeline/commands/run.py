@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.commands import _devices as on_devices
+from pipeline.commands import _keep as keeping
 from pipeline.commands import _shared as shared
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 @on_devices.profiles
 @click.option("--custom-objects", metavar="FILE", help="Python file with the model's own layer classes.")
 @click.option("--trust-code", is_flag=True, help="Let a model file run the code it holds (Lambda layers).")
-@click.option("--history", "url", metavar="URL", help="Default: ~/.local/share/edgesmith/runs.db.")
-@click.option("--no-history", is_flag=True, help="Do not keep what this run found for `edgesmith history`.")
+@keeping.history
+@keeping.no_history
 @click.option("--track", type=click.Choice(["mlflow"]), help="Log the run to MLflow, too (MLFLOW_TRACKING_URI).")
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
 @shared.debug
@@ -69,23 +70,11 @@ def command(
             trust_code=trust_code,
         )
         if not no_history:
-            _remember(report, folder, url, progress)
+            keeping.keep(lambda history: history.add(report.to_json(), folder), url, progress)
         if track is not None:
             _track(report, folder, progress)
     _show(report, folder, as_json, progress)
     sys.exit(0 if report.ok else 1)
-
-
-def _remember(report: Report, folder: Path, url: str | None, progress: ConsoleProgress) -> None:
-    """Keep the run for later. A history that cannot be written must not take a finished result with it."""
-    from pipeline.errors import EdgesmithError
-    from pipeline.history import History
-
-    try:
-        with History(url) as history:
-            history.add(report.to_json(), folder)
-    except EdgesmithError as error:
-        progress.note(f"not kept in the history: {error}")
 
 
 def _track(report: Report, folder: Path, progress: ConsoleProgress) -> None:
