@@ -68,7 +68,7 @@ def series_svg(series: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> Table:
-    table = grid(">", "<", "~", "<", ">", ">", ">")
+    table = grid(">", "<", "<", "<", ">", ">", ">")
     for run in runs:
         metric = fmt.score(run["metric"], run["value"]) if run["metric"] else ""
         table.add_row(
