@@ -49,7 +49,11 @@ class Board:
         if self.model and self.model not in model:
             model = f"{self.model} ({model})" if model else self.model
         return replace(
-            device, cpu_model=model, governor=self.governor, temperature_c=self.temperature_c, power=self.power
+            device,
+            cpu_model=model,
+            governor=self.governor or device.governor,
+            temperature_c=device.temperature_c if self.temperature_c is None else self.temperature_c,
+            power=self.power or device.power,
         )
 
 

@@ -66,7 +66,8 @@ def test_it_gives_what_the_host_gives(make: Make, int8_model: Path) -> None:
 def test_it_measures_and_tells_what_the_device_is(make: Make, int8_model: Path) -> None:
     found = make().benchmark({"a": int8_model, "b": int8_model}, QUICK)
     assert list(found) == ["a", "b"]
-    assert (found["a"].provenance, found["a"].target, found["a"].runs) == ("device", "raspberry_pi", 20)
+    assert (found["a"].provenance, found["a"].target) == ("device", "raspberry_pi")
+    assert found["a"].runs >= 20
     assert found["a"].device.machine == platform.machine()
     assert replace(found["a"].device, temperature_c=None) == replace(make().info(), temperature_c=None)
     assert make(provenance="emulated").benchmark({"a": int8_model}, QUICK)["a"].provenance == "emulated"
