@@ -184,6 +184,8 @@ def _agree_on_top(found: NDArray[Any], wanted: NDArray[Any], step: float) -> NDA
     import numpy as np
 
     rows, wanted_rows = (np.nan_to_num(each.reshape(len(each), -1).astype(np.float64)) for each in (found, wanted))
+    if not rows.size:
+        return np.ones(len(rows), bool)
     at_top = np.take_along_axis(wanted_rows, rows.argmax(axis=1)[:, None], axis=1)[:, 0]
     # A tie that is nearer than the kernels round apart is decided by chance.
     near: NDArray[Any] = wanted_rows.max(axis=1) - at_top <= TOLERANCE_STEPS * step

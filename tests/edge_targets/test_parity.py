@@ -80,6 +80,11 @@ def test_outputs_of_another_shape_or_type_are_never_the_same() -> None:
     assert not held(WANTED.astype(np.int16)).ok
 
 
+def test_outputs_that_hold_nothing_agree() -> None:
+    empty = dataclasses.replace(GOLDEN[0], values=np.zeros((2, 0), np.int8))
+    assert compare(empty, (empty,), 1.0).ok
+
+
 def test_floats_are_held_to_their_own_grid_and_nan_to_nothing() -> None:
     wanted = np.array([[1.0, -2.0, np.nan]], np.float32)
     golden = (dataclasses.replace(GOLDEN[0], values=wanted),)
