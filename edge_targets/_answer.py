@@ -123,6 +123,14 @@ def optional_number(answer: Json, key: str) -> float | None:
     return float(value)
 
 
+def number(answer: Json, key: str) -> float:
+    """A finite number from 0."""
+    value = optional_number(answer, key)
+    if value is None:
+        raise strange(f"its '{key}' is missing")
+    return value
+
+
 def counts(answer: Json, key: str, most: int) -> list[int]:
     """A list of 1 to `most` whole numbers."""
     return [_whole(value, key) for value in _list(answer, key, most)]
@@ -133,12 +141,22 @@ def group(answer: Json, key: str) -> Json:
     return _object(answer.get(key), key)
 
 
+def optional_group(answer: Json, key: str) -> Json | None:
+    """An object within the answer, or null."""
+    return None if answer.get(key) is None else group(answer, key)
+
+
 def groups(answer: Json, key: str, exactly: int) -> list[Json]:
     """A list of exactly so many objects."""
     values = _list(answer, key, exactly)
     if len(values) != exactly:
         raise strange(f"its '{key}' has {len(values)} entries, not {exactly}")
     return [_object(value, key) for value in values]
+
+
+def some_groups(answer: Json, key: str, most: int) -> list[Json]:
+    """A list of 1 to `most` objects."""
+    return [_object(value, key) for value in _list(answer, key, most)]
 
 
 def strange(what: str) -> DeviceError:

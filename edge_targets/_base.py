@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edge_targets._benchmark_profile import OperatorTime
     from edge_targets._golden import Golden
     from edge_targets._parity import Deployment, Outputs, Parity
+    from edge_targets._roofline import Roofline
 
 Provenance = Literal["device", "host", "emulated", "simulated"]
 # From what means most to what means least.
@@ -186,6 +187,8 @@ class BenchmarkPlan:
         runtime: which interpreter; "auto" takes the first of ai_edge_litert, tflite_runtime, tensorflow.
         goal: how far the ends of the median's interval may be from it, as a share.
         cold_starts: fresh processes a model, whose median is its cold load and memory; without any, neither is told.
+        profile: also measure what each operator takes, and what the device can do at best.
+        energy: also measure joules, where a power source can be read: three seconds a model there, nothing elsewhere.
     """
 
     num_threads: int = 1
@@ -196,6 +199,8 @@ class BenchmarkPlan:
     runtime: Runtime = "auto"
     goal: float = 0.02
     cold_starts: int = 3
+    profile: bool = False
+    energy: bool = True
 
     def __post_init__(self) -> None:
         right = {
@@ -266,6 +271,14 @@ class Measurement:
         device: where it ran.
         max_us, std_us, p5_us, p95_us: where a tool tells them itself.
         profile: what each operator takes of one inference, in order; None where that was not asked for.
+        profile_method: what gave it: `litert` (its own profiler), `benchmark_model`, or `cut` (each operator alone).
+        profile_covered: what the operators take together, as a share of the median; above 1 for operators that take
+            longer alone than together.
+        no_profile: why there is none though it was asked for.
+        roofline: what the device can do at best.
+        energy_uj: microjoules of one inference beyond what the device draws when it idles, or None.
+        energy_source: what told it, or "" where nothing can be read.
+        idle_mw: what the device drew just before, at rest.
         unstable: why the figures would be others at another time; "" where nothing speaks for that.
         before, after: the conditions around the runs; None where they were not looked at.
     """
@@ -298,6 +311,13 @@ class Measurement:
     p5_us: float | None = None
     p95_us: float | None = None
     profile: tuple[OperatorTime, ...] | None = None
+    profile_method: str = ""
+    profile_covered: float | None = None
+    no_profile: str = ""
+    roofline: Roofline | None = None
+    energy_uj: float | None = None
+    energy_source: str = ""
+    idle_mw: float | None = None
     unstable: str = ""
     before: Conditions | None = None
     after: Conditions | None = None

@@ -15,6 +15,7 @@ from edge_targets import _benchmark_flags as flags_of
 from edge_targets import _benchmark_model as tool
 from edge_targets._base import BenchmarkPlan, DeviceInfo, Measurement, Provenance, Unsupported, WrongInput
 from edge_targets._parity import Outputs
+from edge_targets._profile import joined
 from edge_targets.tflite_graph import Tensor, read_graph
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class BenchmarkTool:
         """One model's figures. The tool measures one model at a start: several do not take turns."""
         graph = self._transport.push(model, "model.tflite")
         told = self._told(graph, plan, name, profile=False)
+        rows = self._told(graph, plan, name, profile=True).profile if self._profile or plan.profile else None
         timed = told.timed
         return Measurement(
             target=target,
@@ -85,7 +87,9 @@ class BenchmarkTool:
             std_us=timed.std_us,
             p5_us=timed.p5_us,
             p95_us=timed.p95_us,
-            profile=self._told(graph, plan, name, profile=True).profile if self._profile else None,
+            profile=None if rows is None else joined(rows, model),
+            profile_method="" if rows is None else NAME,
+            profile_covered=sum(row.us for row in rows) / timed.median_us if rows and timed.median_us else None,
         )
 
     @cached_property

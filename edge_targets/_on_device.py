@@ -100,9 +100,9 @@ def benchmark(request: Json) -> Json:
     """Time several models turn by turn.
 
     Request: "models", "runtime", "kernels", "num_threads", "warmup_runs", "num_runs", "most_runs", "min_secs",
-    "max_secs", "goal".
-    Answer: "warmup_runs", "steady", "before" and "after" (conditions), and "models": "kernels" and "latencies_ns" of
-    each, in the request's order.
+    "max_secs", "goal"; where energy shall be measured too, "energy" (the script `_energy.py`).
+    Answer: "warmup_runs", "steady", "before" and "after" (conditions), and "models": "kernels", "latencies_ns" and
+    "energy" (or null) of each, in the request's order.
     """
     runtime = Runtime(request)
     interpreters = [runtime.load(path, request["num_threads"]) for path in request["models"]]
@@ -114,16 +114,13 @@ def benchmark(request: Json) -> Json:
         before = conditions()
         warmed = warm_up(invokes, turns, request["warmup_runs"], most_s)
         timed = rounds(invokes, turns, request["num_runs"], request["most_runs"], least_s, most_s, request.get("goal"))
+        after = conditions()
+        energies = energies_of(invokes, request.get("energy"), request.get("root", "/"))
     models = [
-        {"kernels": runtime.kernels_of(interpreter), "latencies_ns": timed[place]}
+        {"kernels": runtime.kernels_of(interpreter), "latencies_ns": timed[place], "energy": energies[place]}
         for place, interpreter in enumerate(interpreters)
     ]
-    facts = {
-        "warmup_runs": len(warmed[0]),
-        "steady": all(map(settled, warmed)),
-        "before": before,
-        "after": conditions(),
-    }
+    facts = {"warmup_runs": len(warmed[0]), "steady": all(map(settled, warmed)), "before": before, "after": after}
     return dict(runtime.facts(), models=models, **facts)
 
 
@@ -429,6 +426,14 @@ def settled(latencies_ns: Sequence[int]) -> bool:
         return True
     before, last = sorted(latencies_ns[-2 * quarter : -quarter]), sorted(latencies_ns[-quarter:])
     return last[quarter // 2] >= before[quarter // 2] * (1 - STEADY)
+
+
+def energies_of(invokes: Sequence[Callable[[], Any]], script: str | None, root: str) -> list[Json | None]:
+    """The energy of an inference of each, by the script that is pushed beside this one; None where it is not asked."""
+    if script is None:
+        return [None for _ in invokes]
+    energy = runpy.run_path(script)["energy"]
+    return [energy(invoke, root) for invoke in invokes]
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_targets import _answer, _on_device, _statistics, _unpack
+from edge_targets import _answer, _energy, _on_device, _statistics, _unpack
 from edge_targets._base import (
     BenchmarkPlan,
     DeviceError,
@@ -31,6 +31,7 @@ from edge_targets._bundle import Bundle
 from edge_targets._deploy import Installer
 from edge_targets._noise import Noise, TensorPair
 from edge_targets._parity import Deployment, Outputs
+from edge_targets._profile import profiled
 from edge_targets._stability import unstable
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from edge_targets._transport import Transport
 
 RUNNER = "edgesmith_runner.py"
+ENERGY = "edgesmith_energy.py"
 # Importing an interpreter takes seconds on a small board, minutes on an emulated one.
 START_TIMEOUT_S = 120.0
 EVALUATE_TIMEOUT_S = 3600.0
@@ -89,7 +91,7 @@ class Runner:
 
     def probe(self) -> DeviceInfo:
         """What the device is."""
-        return _answer.device(self._ask("probe", {}))
+        return _answer.device(self.ask("probe", {}))
 
     def benchmark(
         self, models: Mapping[str, Path], plan: BenchmarkPlan, *, target: str, provenance: Provenance
@@ -101,11 +103,12 @@ class Runner:
         paths = [self._transport.push(model, f"model-{place}.tflite") for place, model in enumerate(models.values())]
         names = list(models)
         cold = [self._cold(path, name, plan) for path, name in zip(paths, names, strict=True)]
-        answer = self._ask(
+        script = self.push(Path(_energy.__file__), ENERGY) if plan.energy else None
+        answer = self.ask(
             "benchmark",
-            {**asdict(plan), "models": paths, "most_runs": max(MOST_RUNS, plan.num_runs)},
+            {**asdict(plan), "models": paths, "most_runs": max(MOST_RUNS, plan.num_runs), "energy": script},
             subject=f"one of the models {', '.join(names)}",
-            timeout_s=START_TIMEOUT_S + 3 * plan.max_secs * len(models),
+            timeout_s=self.timeout_s((plan.max_secs + _energy.IDLE_S + _energy.BUSY_S) * len(models)),
         )
         parts = _answer.groups(answer, "models", exactly=len(models))
         device = _answer.device(answer)
@@ -122,10 +125,51 @@ class Runner:
             "after": _answer.conditions(answer, "after"),
         }
         steady = _answer.yes(answer, "steady")
-        return {
+        found = {
             name: _measurement(name, part, start, common, plan, steady)
             for name, part, start in zip(names, parts, cold, strict=True)
         }
+        if not plan.profile:
+            return found
+        return {
+            name: profiled(self, path, models[name], found[name], plan) for name, path in zip(names, paths, strict=True)
+        }
+
+    def timed(
+        self, paths: Sequence[str], measurement: Measurement, *, most_runs: int, max_secs: float
+    ) -> list[list[float]]:
+        """Latencies in µs of each of some models, turn by turn, run as another was.
+
+        Args:
+            paths: the models, on the device.
+            measurement: of the other: its interpreter and threads are taken.
+            most_runs: of each.
+            max_secs: for all of them together.
+        """
+        request = {
+            "models": paths,
+            "runtime": measurement.runtime,
+            # Not all of them need have an operator for XNNPACK, though the other had.
+            "kernels": "auto" if self._kernels == "xnnpack" else self._kernels,
+            "num_threads": measurement.threads,
+            "warmup_runs": 3,
+            "num_runs": 5,
+            "most_runs": most_runs,
+            "min_secs": max_secs / len(paths),
+            "max_secs": max_secs / len(paths),
+        }
+        answer = self.ask("benchmark", request, subject="a part of the model", timeout_s=self.timeout_s(max_secs))
+        parts = _answer.groups(answer, "models", exactly=len(paths))
+        return [[ns / 1000 for ns in _answer.counts(part, "latencies_ns", most=MOST_RUNS)] for part in parts]
+
+    def push(self, path: Path, name: str) -> str:
+        """A file in the device's work folder, and its path there."""
+        return self._transport.push(path, name)
+
+    @staticmethod
+    def timeout_s(max_secs: float) -> float:
+        """How long a job may take that measures for so many seconds."""
+        return START_TIMEOUT_S + 3 * max_secs
 
     def evaluate(self, model: Path, batches: Iterable[NDArray[Any]], runtime: Runtime) -> NDArray[Any]:
         """The first output for each example, (n, ...). One chunk of inputs is held at a time; outputs wait in files."""
@@ -155,7 +199,7 @@ class Runner:
     def tensors(self, model: Path, example: NDArray[Any], runtime: Runtime) -> NDArray[np.uint8]:
         """The bytes of all outputs for one example (1, ...), one after another, (bytes,)."""
         request = self._request(self._transport.push(model, "model.tflite"), example, runtime)
-        self._ask("tensors", request, subject="the model", timeout_s=FEW_TIMEOUT_S)
+        self.ask("tensors", request, subject="the model", timeout_s=FEW_TIMEOUT_S)
         with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
             self._transport.pull("outputs.npy", Path(folder, "outputs.npy"))
             return np.array(_outputs(Path(folder, "outputs.npy")), np.uint8)
@@ -199,7 +243,7 @@ class Runner:
             "inputs": [self._push_array(array, f"inputs-{place}.npy") for place, array in enumerate(inputs)],
             "pairs": [list(astuple(pair)) for pair in pairs],
         }
-        answer = self._ask("noise", request, subject="one of the models", timeout_s=EVALUATE_TIMEOUT_S)
+        answer = self.ask("noise", request, subject="one of the models", timeout_s=EVALUATE_TIMEOUT_S)
         if _answer.count(answer, "examples") != len(inputs[0]):
             raise _answer.strange(f"it ran another number of examples than {len(inputs[0])}")
         return [
@@ -216,7 +260,7 @@ class Runner:
         self, model: str, chunk: NDArray[Any], folder: Path, place: int, runtime: Runtime, timeout_s: float
     ) -> tuple[_answer.Json, NDArray[Any]]:
         request = self._request(model, chunk, runtime)
-        answer = self._ask("evaluate", request, subject="the model", timeout_s=timeout_s)
+        answer = self.ask("evaluate", request, subject="the model", timeout_s=timeout_s)
         if _answer.count(answer, "examples") != len(chunk):
             raise _answer.strange(f"it ran another number of examples than {len(chunk)}")
         local = folder / f"outputs-{place}.npy"
@@ -238,7 +282,7 @@ class Runner:
 
     def _cold(self, path: str, name: str, plan: BenchmarkPlan) -> _Cold:
         request = {"model": path, "runtime": plan.runtime, "num_threads": plan.num_threads}
-        answers = [self._ask("load", request, subject=f"the model '{name}'") for _ in range(plan.cold_starts)]
+        answers = [self.ask("load", request, subject=f"the model '{name}'") for _ in range(plan.cold_starts)]
         if not answers:
             return _Cold(None, None, None)
         gains = [gain for answer in answers if (gain := _answer.optional_count(answer, "gained_bytes")) is not None]
@@ -248,9 +292,17 @@ class Runner:
             gained_bytes=int(statistics.median(gains)) if gains else None,
         )
 
-    def _ask(
+    def ask(
         self, job: str, request: dict[str, Any], *, subject: str = "", timeout_s: float = START_TIMEOUT_S
     ) -> _answer.Json:
+        """The runner's answer to one job.
+
+        Args:
+            job: one of `_on_device.py`.
+            request: its own keys.
+            subject: the model or models it is about, for the message.
+            timeout_s: how long it may take.
+        """
         envelope = {"protocol": _on_device.PROTOCOL, "job": job, "kernels": self._kernels, **request}
         if request.get("runtime") == "auto":
             envelope["runtime"] = self._runtime
@@ -328,6 +380,8 @@ def _measurement(
     latencies_us = tuple(latency_ns / 1000 for latency_ns in latencies_ns)
     summary = _statistics.summarize(latencies_us)
     cores = common["device"].cores
+    # Under an emulator, the source is that of the machine it runs on.
+    energy = None if common["device"].emulator else _answer.optional_group(part, "energy")
     return Measurement(
         model=name,
         kernels=_answer.text(part, "kernels"),
@@ -337,6 +391,9 @@ def _measurement(
         load_us=cold.load_us,
         first_us=cold.first_us,
         unstable=unstable(latencies_us, common["before"], common["after"], steady=steady, cores=cores),
+        energy_uj=None if energy is None else _answer.optional_number(energy, "energy_uj"),
+        energy_source="" if energy is None else _answer.text(energy, "source"),
+        idle_mw=None if energy is None else _answer.optional_number(energy, "idle_mw"),
         **common,
         **asdict(summary),
     )

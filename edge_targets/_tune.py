@@ -16,7 +16,7 @@ ROUNDS = 3
 """Each combination is measured so often, in processes of its own: a launch has its own luck with memory."""
 
 # Beside the start of an interpreter, half a second is little, and it bounds the whole to a minute.
-_SHORT = BenchmarkPlan(num_runs=30, warmup_runs=5, min_secs=0.1, max_secs=0.5, cold_starts=0)
+_SHORT = BenchmarkPlan(num_runs=30, warmup_runs=5, min_secs=0.1, max_secs=0.5, cold_starts=0, energy=False)
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def compare_models(
     """
     named = dict(zip(MODELS, models, strict=True))
     # Each launch is a fresh process; what a cold start takes is not the question.
-    plan = replace(plan, cold_starts=0)
+    plan = replace(plan, cold_starts=0, energy=False)
     found: list[dict[str, Measurement]] = []
     with progress.bar("compare", launches) as bar:
         for launch in range(launches):
