@@ -77,6 +77,9 @@ class BenchmarkSettings(Settings):
     runtime: Literal["auto", "ai_edge_litert", "tflite_runtime", "tensorflow"] = Field(
         "auto", description="The interpreter; auto takes the first that is installed there, in this order."
     )
+    profile: bool = Field(
+        False, description="Also measure what each operator takes, and what the device can do at best."
+    )
 
     @model_validator(mode="after")
     def _least_before_most(self) -> Self:

@@ -36,6 +36,7 @@ RUNTIMES = ("auto", "ai_edge_litert", "tflite_runtime", "tensorflow")
 @click.option("--runtime", type=click.Choice(RUNTIMES), default="auto", show_default=True, help="The interpreter.")
 @click.option("--data", type=click.Path(path_type=Path), help="An .npz of real inputs x for the check of the outputs.")
 @click.option("--tune", is_flag=True, help="Find the fastest interpreter, kernels and threads of this machine first.")
+@click.option("--profile", is_flag=True, help="Also tell what each operator takes, and what it waits for.")
 @keeping.history
 @keeping.no_history
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
@@ -53,6 +54,7 @@ def command(
     runtime: Runtime,
     data: Path | None,
     tune: bool,
+    profile: bool,
     url: str | None,
     no_history: bool,
     as_json: bool,
@@ -76,6 +78,7 @@ def command(
         max_secs=max_secs,
         runtime=runtime,
         cold_starts=cold_starts,
+        profile=profile,
     )
     chosen = devices.devices(targets or ("host",), profiles)
     with ConsoleProgress() as progress:

@@ -7,12 +7,15 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.report import _format as fmt
+from pipeline.report import _profile as _operators
 from pipeline.report._json import JsonObject
 from pipeline.report._table import grid, section
 
 MOST_TUNED = 8
+MOST_OPERATORS = 10
 # What fits into 80 columns beside the figures.
 _SHORT = {"ai_edge_litert": "LiteRT", "tflite_runtime": "tflite"}
+_WAITS = {"compute": "arithmetic", "memory": "memory"}
 _MARKS = {"measured": "✓", "broken": "✗", "failed": "✗"}
 
 
@@ -21,6 +24,8 @@ def render_benchmark(document: JsonObject, console: Console) -> None:
     _title(document, console)
     section(console, "", _devices(document["devices"]))
     _complaints(document["devices"], console)
+    for row in document["devices"]:
+        _profile(row, console)
     section(console, "Tried on this machine", _tuning(document["tuning"]))
 
 
@@ -79,13 +84,14 @@ def _parity(row: JsonObject) -> str:
 
 def _how(found: JsonObject) -> str:
     runtime = _SHORT.get(found["runtime"], found["runtime"])
-    return fmt.printable(f"{runtime} {found['runtime_version']} {found['kernels']} ×{found['threads']}")
+    energy = f"  {fmt.number(found['energy_uj'])} µJ ({found['energy_source']})" if found.get("energy_uj") else ""
+    return fmt.printable(f"{runtime} {found['runtime_version']} {found['kernels']} ×{found['threads']}{energy}")
 
 
 def _complaints(rows: list[JsonObject], console: Console) -> None:
     for row in rows:
         error = row["error"]
-        notes = [row["not_checked"]] if row.get("not_checked") else []
+        notes = [note for note in (row.get("not_checked"), (row["measurement"] or {}).get("no_profile")) if note]
         if error is not None:
             notes = [error["what"], *(f"to mend it: {error['mend']}" for _ in [0] if error["mend"])]
         if not notes:
@@ -94,6 +100,28 @@ def _complaints(rows: list[JsonObject], console: Console) -> None:
         console.print(Text(fmt.printable(row["label"]), "bold"))
         for note in notes:
             console.print(Text("  " + "\n  ".join(map(fmt.printable, note.split("\n")))))
+
+
+def _profile(row: JsonObject, console: Console) -> None:
+    """The slowest operators on one device, and what each waits for."""
+    found = row["measurement"] or {}
+    if not found.get("profile"):
+        return
+    operators = _operators.operators_of(found)
+    slowest = sorted(operators, key=lambda one: -(one.us or 0))[:MOST_OPERATORS]
+    table = grid("<operator", "…layer", ">time", ">share", ">GMAC/s", ">MACs/byte", "<waits for")
+    for one in slowest:
+        # Nothing takes no time: it is less than what the profiler counts in.
+        time = fmt.latency(one.us) if one.us else "< 1 µs"
+        figures = (time, fmt.percent(one.share, 1), _rate(one.gmacs_per_s), _rate(one.macs_per_byte))
+        table.add_row(*map(Text, (one.kind, one.name, *figures, _WAITS.get(one.bound, ""))))
+    most = f"the slowest {len(slowest)} of {len(operators)} operators" if len(operators) > len(slowest) else "operators"
+    section(console, f"{fmt.printable(row['label'])}: {most}", table)
+    console.print(Text(f"  {_operators.method(found)}", "dim"))
+
+
+def _rate(value: float | None) -> str:
+    return "" if not value else fmt.number(round(value, 1 if value < 100 else 0))
 
 
 def _tuning(tried: list[JsonObject]) -> Table:

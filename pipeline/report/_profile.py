@@ -20,6 +20,12 @@ MOST_CHARTS = 4
 
 MOST_KINDS = 8
 
+METHODS = {
+    "litert": "Measured by LiteRT's own profiler",
+    "benchmark_model": "Measured by benchmark_model",
+    "cut": "Each operator measured as a model of its own",
+}
+
 
 @dataclass(frozen=True)
 class Operator:
@@ -58,6 +64,7 @@ class Profile:
         left_out_share: what share of the time those take.
         chart: the time by kind of operator.
         has_bounds: whether a roofline tells what bounds them.
+        method: how it was measured, in a sentence; "" where the report does not tell.
     """
 
     setup: _summary.Setup
@@ -67,6 +74,7 @@ class Profile:
     left_out_share: float
     chart: Chart | None
     has_bounds: bool
+    method: str
 
 
 def profiles(document: JsonObject) -> list[Profile]:
@@ -77,7 +85,7 @@ def profiles(document: JsonObject) -> list[Profile]:
 
 
 def _profile(setup: _summary.Setup, row: JsonObject, most: int, *, drawn: bool) -> Profile:
-    operators = [_operator(one, row.get("roofline") or {}) for one in row["profile"]]
+    operators = operators_of(row)
     slowest = sorted(operators, key=lambda one: -(one.us or 0))
     kept = {id(one) for one in slowest[:most]}
     model = fmt.printable(row.get("model", ""))
@@ -89,7 +97,22 @@ def _profile(setup: _summary.Setup, row: JsonObject, most: int, *, drawn: bool) 
         left_out_share=sum(one.share or 0 for one in slowest[most:]),
         chart=_chart(f"{model} on {setup.name}, by operator", operators, model) if drawn else None,
         has_bounds=any(one.bound for one in operators),
+        method=method(row),
     )
+
+
+def operators_of(row: JsonObject) -> list[Operator]:
+    """The operators of a measurement that has a profile, in the order of execution."""
+    return [_operator(one, row.get("roofline") or {}) for one in row["profile"]]
+
+
+def method(row: JsonObject) -> str:
+    """How a measurement's profile came about, and how much of the inference it explains."""
+    told = METHODS.get(row.get("profile_method") or "", "")
+    covered = row.get("profile_covered")
+    if not told or covered is None:
+        return told
+    return f"{told}; together {fmt.percent(covered, 0)} of the median."
 
 
 def _operator(one: JsonObject, roofline: JsonObject) -> Operator:
