@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tests.lab import build, cache, needs
+from tests.lab.apt import PackageError
+from tests.lab.device import LabError
 from tests.lab.lab import RUN, is_free, running
 
 DOWN_S = 60.0
@@ -27,7 +29,11 @@ def main(argv: Sequence[str]) -> int:
     if why:
         print(f"There is no lab here: {why}.", file=sys.stderr)
         return 3
-    code: int = asked.do(asked)
+    try:
+        code: int = asked.do(asked)
+    except (LabError, PackageError, subprocess.CalledProcessError) as error:
+        print(f"The lab could not be had: {error}", file=sys.stderr)
+        return 3
     return code
 
 

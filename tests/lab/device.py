@@ -87,7 +87,7 @@ class Device:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                process_group=0,  # not a session of its own: see `frozen`
             )
 
     def wait(self) -> None:
@@ -130,7 +130,11 @@ class Device:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Nothing on the device moves, though connections stay open: a hang."""
+        """Nothing on the device moves, though connections stay open: a hang.
+
+        nsenter, which waits for the daemon, stops when the daemon does, and must be woken too: a daemon that it does
+        not see end keeps the namespace. If we die meanwhile, the kernel wakes it, as the leader of an orphaned group.
+        """
         pids = self.processes()
         for pid in pids:
             _send(pid, signal.SIGSTOP)
@@ -139,6 +143,8 @@ class Device:
         finally:
             for pid in pids:
                 _send(pid, signal.SIGCONT)
+            if self._daemon:
+                _send(self._daemon.pid, signal.SIGCONT)
 
     def processes(self) -> list[int]:
         """The processes on the device besides its first, by this machine's numbers."""

@@ -196,10 +196,15 @@ def test_a_lab_leaves_nothing(lab: Lab) -> None:
 
 
 def test_a_lab_ends_with_the_process_that_holds_it(lab: Lab) -> None:
-    keeper = subprocess.Popen([sys.executable, "-m", "tests.lab", "keep"], stdout=subprocess.PIPE)
+    # Amid a hang, too, and without a chance to clear up.
+    hold = "import time; from tests.lab import build; from tests.lab.lab import running\n"
+    hold += "with running(build.build()) as lab, lab.bare.frozen(), lab.android.frozen():\n"
+    hold += "    print(lab.folder, flush=True); time.sleep(60)"
+    keeper = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, start_new_session=True)
     assert keeper.stdout is not None
-    folder = Path(keeper.stdout.readline().decode().strip()).parent
+    folder = Path(keeper.stdout.readline().decode().strip())
     assert len(mentions(folder)) > len(lab.devices)
+    time.sleep(0.5)  # for nsenter to have stopped
     keeper.send_signal(signal.SIGKILL)
     keeper.communicate()
     deadline = time.monotonic() + 20
