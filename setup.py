@@ -51,6 +51,8 @@ setup(
         "tfds": ["tensorflow-datasets>=4.9.7", "importlib-resources"],
         # Real recordings for the examples. Its data is read without importing it: that would need pandas.
         "examples": ["seglearn>=1.2.5"],
+        # Microcontrollers: their real interpreter (its releases are dated builds), and Arm's compiler for Ethos-U.
+        "mcu": ["tflite-micro>=0.dev20250000", "ethos-u-vela>=5"],
         # Runs in MLflow: its client, without the server.
         "mlflow": ["mlflow-skinny>=3"],
         "dev": [
@@ -65,6 +67,8 @@ setup(
             # Drives Debian's chromium over the pages of the report; no browser of its own is downloaded.
             "playwright>=1.49",
             "seglearn>=1.2.5",
+            "tflite-micro>=0.dev20250000",
+            "ethos-u-vela>=5",
         ],
     },
     entry_points={"console_scripts": ["edgesmith = pipeline.cli:main"]},

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from edge_targets._benchmark_profile import OperatorTime
     from edge_targets._golden import Golden
+    from edge_targets._npu import NpuEstimate
     from edge_targets._parity import Deployment, Outputs, Parity
     from edge_targets._roofline import Roofline
 
@@ -261,7 +262,7 @@ class Measurement:
         latencies_us: each counted run, in order; () where the tool that measured gives statistics only.
         median_us, p90_us, p99_us: percentiles by nearest rank (the median of an even count is the middle pair's mean).
         median_ci_us, p90_ci_us, p99_ci_us: their 95 % confidence intervals, from order statistics.
-        mean_us, min_us: of the counted runs.
+        mean_us, min_us: of the counted runs; None where a calculation covers a part of the model only.
         peak_rss_bytes: what the process gained in resident memory from just before it loaded the model to the
             highest point until its first run ended. The interpreter's own code, as far as it is touched for the first
             time, is in it: some 3 MB. The median of fresh processes; None where the system does not tell.
@@ -281,6 +282,8 @@ class Measurement:
         idle_mw: what the device drew just before, at rest.
         unstable: why the figures would be others at another time; "" where nothing speaks for that.
         before, after: the conditions around the runs; None where they were not looked at.
+        arena_bytes: memory for all its tensors on a microcontroller, as its interpreter allocates it; None elsewhere.
+        npu: what a compiler calculates for neural processors, the one that `median_us` is of first.
     """
 
     target: str
@@ -300,8 +303,8 @@ class Measurement:
     p90_ci_us: tuple[float, float] | None
     p99_us: float | None
     p99_ci_us: tuple[float, float] | None
-    mean_us: float
-    min_us: float
+    mean_us: float | None
+    min_us: float | None
     peak_rss_bytes: int | None
     load_us: float | None
     first_us: float | None
@@ -321,6 +324,8 @@ class Measurement:
     unstable: str = ""
     before: Conditions | None = None
     after: Conditions | None = None
+    arena_bytes: int | None = None
+    npu: tuple[NpuEstimate, ...] = ()
 
     def must_have_median(self) -> float:
         """The median, in µs, for what cannot do without it.
