@@ -175,10 +175,10 @@ class Runner:
         """The first output for each example, (n, ...). One chunk of inputs is held at a time; outputs wait in files."""
         path = self._transport.push(model, "model.tflite")
         with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
-            chunks = enumerate(_chunks(batches))
+            numbered = enumerate(chunks(batches))
             outputs = [
                 self._evaluate_chunk(path, chunk, Path(folder), place, runtime, EVALUATE_TIMEOUT_S)[1]
-                for place, chunk in chunks
+                for place, chunk in numbered
             ]
             if not outputs:
                 raise WrongInput("There are no examples to evaluate.", expected="at least one batch of at least one")
@@ -399,7 +399,7 @@ def _measurement(
     )
 
 
-def _chunks(batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+def chunks(batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
     """The same examples in order, in arrays of up to `CHUNK_BYTES` (or one example, if that is larger)."""
     waiting: list[NDArray[Any]] = []
     for piece in _pieces(batches):
