@@ -38,7 +38,8 @@ _RESHAPED = ("RESHAPE", "EXPAND_DIMS", "SQUEEZE")
 _KINDS: dict[str, tuple[str, ...]] = {
     "Convolution": ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"),
     "Deconvolution": ("TRANSPOSE_CONV",),
-    **dict.fromkeys(("Fully Connected", "Dynamic Fully Connected"), ("FULLY_CONNECTED",)),
+    # A convolution of one place is one.
+    **dict.fromkeys(("Fully Connected", "Dynamic Fully Connected"), ("FULLY_CONNECTED", "CONV_2D")),
     "Batch Matrix Multiply": ("BATCH_MATMUL",),
     "Max Pooling": ("MAX_POOL_2D",),
     **dict.fromkeys(("Average Pooling", "Mean", "Sum", "Reduce Max", "Reduce Min"), _POOLED),

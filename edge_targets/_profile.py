@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 SCRIPT = "edgesmith_profile.py"
 LITERT, CUT = "litert", "cut"
 
-ENOUGH = 0.85
-"""Where LiteRT's profiler explains at least this share of an inference, nothing else is tried."""
+ENOUGH, COARSE_US = 0.85, 10.0
+"""Where LiteRT's profiler explains at least this share of an inference, and its operators take so long on average that
+whole microseconds are fine enough, nothing else is tried; else what explains more."""
 
 ALIKE = 1.5
 """A run that takes so many times longer or shorter under the profiler ran other kernels."""
@@ -138,7 +139,7 @@ def _profile(
     if measurement.delegate is not None:
         raise Unsupported(f"What the delegate {Path(measurement.delegate).name} does inside is not shown.")
     told = _or_none(lambda: _told_by_litert(runner, path, graph, measurement, plan))
-    if told is not None and told.covered >= ENOUGH:
+    if told is not None and told.covered >= ENOUGH and _average_us(told) >= COARSE_US:
         return told
     try:
         cut = _cut(runner, path, content, graph, measurement, plan)
@@ -147,6 +148,10 @@ def _profile(
             raise
         return told
     return cut if told is None or abs(1 - cut.covered) < abs(1 - told.covered) else told
+
+
+def _average_us(told: Profile) -> float:
+    return sum(row.us for row in told.rows) / len(told.rows)
 
 
 def _or_none(ask: Callable[[], Profile]) -> Profile | None:
