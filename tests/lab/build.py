@@ -92,7 +92,9 @@ def build() -> dict[str, Path]:
 
 def _make(absent: list[Part]) -> None:
     scratch = cache.folder() / "apt.half"
-    shutil.rmtree(scratch, ignore_errors=True)
+    # We hold the lock: what is half was left by builds that were ended hard, maybe of other keys.
+    for half in [scratch, *cache.folder().glob("parts/*.half")]:
+        shutil.rmtree(half, ignore_errors=True)
     try:
         source = Apt(scratch)
         # Downloads and compilers take turns with the processor: three at a time keep both busy.
