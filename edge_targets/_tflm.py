@@ -17,8 +17,8 @@ import numpy as np
 from edge_targets import _tflm_child
 from edge_targets._base import DeviceError, ToolMissing, UnusableModel, WrongInput
 from edge_targets._parity import Outputs
-from edge_targets._tflm_arena import ALIGNMENT_BYTES, least_arena_bytes
 from edge_targets._runner import chunks
+from edge_targets._tflm_arena import ALIGNMENT_BYTES, least_arena_bytes
 from edge_targets._transport import Completed, Transport
 from edge_targets.tflite_graph import Graph, Tensor, read_graph
 
@@ -141,7 +141,7 @@ def _must_fit(graph: Graph, inputs: NDArray[Any]) -> None:
     tensor = graph.tensors[graph.inputs[0]]
     if tensor.shape[:1] not in ((), (1,)):
         raise UnusableModel(
-            f"The model's input '{tensor.name}' has batch {tensor.shape[0]}: a microcontroller runs one example a call.",
+            f"The model's input '{tensor.name}' has batch {tensor.shape[0]}, and one example a call is run.",
             mend="convert it with batch 1",
         )
     if not len(inputs) or inputs.dtype.name != tensor.dtype or not _same_shape(inputs.shape[1:], tensor):

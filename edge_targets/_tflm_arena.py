@@ -33,7 +33,7 @@ def _most_alive(graph: Graph) -> int:
 def _lives(graph: Graph) -> dict[int, tuple[int, int]]:
     """For each computed tensor, the first and the last operator that it lives at."""
     end = max(len(graph.operators) - 1, 0)
-    lives = {index: (0, 0) for index in graph.inputs}
+    lives = dict.fromkeys(graph.inputs, (0, 0))
     for place, operator in enumerate(graph.operators):
         for index in (*operator.inputs, *operator.outputs):
             if index >= 0 and graph.tensors[index].data is None:
