@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_targets._tflm_arena import least_arena_bytes
 from edge_targets.tflite_cost import OperatorCost, operator_costs, weight_costs
 from edge_targets.tflite_graph import Graph, Tensor, parse_graph, read_graph
 from pipeline import ota, verify
@@ -68,6 +69,7 @@ def tflite_facts(
             "outputs": [_border(graph.tensors[index]) for index in graph.outputs],
             "operators": len(costs),
             "macs": sum(cost.macs for cost in costs),
+            "arena_bytes": least_arena_bytes(graph),
             "weights": sum(layer.weights for layer in layers),
             "sparsity": verify.sparsity(layers),
             "float_tensors": sum(t.dtype in verify.FLOATS for sub in graph.subgraphs() for t in sub.tensors),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,19 @@ def inspect(model: str, options: Options, progress: Progress) -> dict[str, Any]:
 
         facts = keras_facts(model, options.custom_objects, trust_code=options.trust_code, progress=progress)
     return json_object({"schema": SCHEMA, **facts})
+
+
+def write_node_data(document: dict[str, Any], figure: str, path: Path) -> None:
+    """Write a figure of every operator as Model Explorer's custom node data.
+
+    Raises:
+        UsageError: there is no such figure, or the model has none of it.
+        StorageError: the file cannot be written.
+    """
+    from pipeline._node_data import node_data
+    from pipeline.storage import atomic_write_text
+
+    atomic_write_text(path, json.dumps(node_data(document, figure), indent=2))
 
 
 def _check(model: str, options: Options) -> None:

@@ -37,6 +37,7 @@ PRIVATE = {
     "_sqnr": "verify",
     "_inspect_keras": "inspection",
     "_inspect_tflite": "inspection",
+    "_node_data": "inspection",
 }
 ABOVE = {
     "forge": ROOMS,

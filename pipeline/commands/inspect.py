@@ -17,6 +17,12 @@ from pipeline.commands import _shared as shared
 @click.option("--pack", is_flag=True, help="Find the size over the air of a large model, too; it takes seconds.")
 @click.option("--custom-objects", type=click.Path(path_type=Path), help="Python file with the model's own classes.")
 @click.option("--trust-code", is_flag=True, help="Let a model file run the code it holds (Lambda layers).")
+@click.option(
+    "--node-data",
+    nargs=2,
+    metavar="FIGURE FILE",
+    help="Write macs, bytes, sparsity, … of each operator for Model Explorer to colour the graph by.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
 @shared.debug
 def command(
@@ -27,6 +33,7 @@ def command(
     pack: bool,
     custom_objects: Path | None,
     trust_code: bool,
+    node_data: tuple[str, str] | None,
     as_json: bool,
 ) -> None:
     """Show what is in a MODEL: a .tflite, any Keras file, or file.py:function."""
@@ -36,6 +43,8 @@ def command(
     with ConsoleProgress() as progress:
         options = inspection.Options(data, reference, pack, custom_objects, trust_code, target)
         document = inspection.inspect(model, options, progress)
+    if node_data is not None:
+        inspection.write_node_data(document, node_data[0], Path(node_data[1]))
     if as_json:
         shared.print_json(document)
         return

@@ -98,6 +98,7 @@ def _lines(model: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Operators" if "ota_bytes" in model else "Layers", fmt.number(model["operators"])),
         ("MACs", fmt.number(model["macs"])),
         ("Parameters", fmt.number(model["parameters"]) if "parameters" in model else ""),
+        ("Tensors", f"{fmt.size(model['arena_bytes'])} at the same time" if "arena_bytes" in model else ""),
         ("Weights", f"{fmt.number(model['weights'])}, {zeros} zeros"),
         ("Float tensors", fmt.number(floats) if floats else ""),
     ]
