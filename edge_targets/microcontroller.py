@@ -115,7 +115,7 @@ class MicrocontrollerTarget(Target):
         return replace(found, notes=tuple(notes), facts={**found.facts, "arena_bytes": arena_bytes})
 
     def _is_on_processor(self, graph: Graph) -> bool:
-        """Whether no operator can be the Ethos-U's, as of a float model: Vela need not be asked, and may not take it."""
+        """Whether nothing can be the Ethos-U's, as of a float model: Vela need not be asked, and may not take it."""
         return all(one.runs_on != NPU for one in self._foretold(graph).operators)
 
     def _foretold(self, graph: Graph) -> Placements:

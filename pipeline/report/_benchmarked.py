@@ -9,7 +9,8 @@ from rich.text import Text
 from pipeline.report import _format as fmt
 from pipeline.report import _profile as _operators
 from pipeline.report._json import JsonObject
-from pipeline.report._table import grid, section
+from pipeline.report._npu import memory
+from pipeline.report._table import grid, npu_table, section
 
 MOST_TUNED = 8
 MOST_OPERATORS = 10
@@ -23,6 +24,8 @@ def render_benchmark(document: JsonObject, console: Console) -> None:
     """Print the devices of a benchmark, a line each with what ran below it, then what went wrong."""
     _title(document, console)
     section(console, "", _devices(document["devices"]))
+    found = (row["measurement"] for row in document["devices"] if row["measurement"])
+    section(console, "Calculated by Vela", npu_table(tuple(found)))
     _complaints(document["devices"], console)
     for row in document["devices"]:
         _profile(row, console)
@@ -59,12 +62,15 @@ def _devices(rows: list[JsonObject]) -> Table:
             fmt.printable(found.get("provenance", row["status"])),
             fmt.latency(found.get("median_us")) if found else "",
             fmt.latency(found.get("p90_us")) if found else "",
-            fmt.size(found.get("peak_rss_bytes")) if found else "",
+            memory(found) if found else "",
             _parity(row),
         )
         table.add_row(*(Text(cell, style) for cell in cells))
         if found:
             table.add_row("", Text(_how(found), "dim"))
+        if found.get("energy_uj"):
+            energy = f"{fmt.number(found['energy_uj'])} µJ an inference ({found['energy_source']})"
+            table.add_row("", Text(fmt.printable(energy), "dim"))
     return table
 
 
@@ -84,8 +90,7 @@ def _parity(row: JsonObject) -> str:
 
 def _how(found: JsonObject) -> str:
     runtime = _SHORT.get(found["runtime"], found["runtime"])
-    energy = f"  {fmt.number(found['energy_uj'])} µJ ({found['energy_source']})" if found.get("energy_uj") else ""
-    return fmt.printable(f"{runtime} {found['runtime_version']} {found['kernels']} ×{found['threads']}{energy}")
+    return fmt.printable(f"{runtime} {found['runtime_version']} {found['kernels']} ×{found['threads']}")
 
 
 def _complaints(rows: list[JsonObject], console: Console) -> None:

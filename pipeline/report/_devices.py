@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
 from pipeline.report._json import JsonObject
+from pipeline.report._npu import memory
 from pipeline.report._summary import Setup
 
 
@@ -87,7 +88,7 @@ def _row(run: str, setup: Setup) -> DeviceRow:
         interval=fmt.interval(int8.get("median_ci_us")),
         p90=fmt.latency(int8.get("p90_us")),
         load=fmt.latency(int8.get("load_us")),
-        memory=fmt.size(int8.get("peak_rss_bytes")),
+        memory=memory(int8),
         before_us=before_us,
         after_us=after_us,
         unstable=next((fmt.printable(row["unstable"]) for row in setup.rows if row.get("unstable")), ""),

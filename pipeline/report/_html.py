@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.report import _charts, _device_charts, _devices, _profile, _runs, _task_charts, _task_tables
+from pipeline.report import _charts, _device_charts, _devices, _npu, _profile, _runs, _task_charts, _task_tables
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
 from pipeline.report._json import JsonObject
@@ -108,10 +108,13 @@ def _environment() -> Any:
     )
     words = (fmt.size, fmt.latency, fmt.interval, fmt.duration, fmt.percent, fmt.number, fmt.quantity)
     environment.filters.update({word.__name__: word for word in words})
+    environment.globals.update(npu_headings=_npu.HEADINGS)
     environment.filters.update(
         figures=summary.figures,
         step_figures=summary.step_figures,
         conditions=_devices.conditions,
+        memory=_npu.memory,
+        npu_rows=_npu.npu_rows,
         settings=_settings,
         breakable=_breakable,
         needs_lines=_needs_lines,

@@ -11,6 +11,7 @@ from rich.text import Text
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
 from pipeline.report._json import JsonObject
+from pipeline.report._npu import HEADINGS, memory, npu_rows
 from pipeline.report._runs import RunRow, side_by_side
 
 MOST_LAYERS = 24
@@ -189,6 +190,7 @@ def _measurements(document: JsonObject, console: Console) -> None:
         console.print()
         console.print(_setup_line(setup))
         console.print(Padding(_setup_table(setup), _INDENT, expand=False))
+        section(console, "Calculated by Vela", npu_table(setup.rows))
 
 
 def _setup_line(setup: summary.Setup) -> Text:
@@ -206,7 +208,16 @@ def _setup_table(setup: summary.Setup) -> Table:
             fmt.latency(row.get("median_us")),
             fmt.interval(row.get("median_ci_us")),
             *times,
-            fmt.size(row.get("peak_rss_bytes")),
+            memory(row),
         )
         table.add_row(*map(Text, cells))
+    return table
+
+
+def npu_table(measurements: tuple[JsonObject, ...]) -> Table:
+    """What Vela calculates for each accelerator; no rows where it was not asked."""
+    table = grid("<", "<accelerator", *(f">{heading.lower()}" for heading in HEADINGS[2:7]), "~on the cpu")
+    for row in npu_rows(measurements):
+        # DRAM, which none of these systems has, would take the width that the kinds of operators need.
+        table.add_row(*map(Text, (row.model, row.accelerator, *row.figures[:5], row.on_cpu)))
     return table
