@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "runs" / "mnist-demo" / "model.tflite"
 DIGITS = ROOT / "tests" / "edge_targets" / "data" / "digits_int8.tflite"
 QUICK = ("--num-runs", "20", "--warmup-runs", "2", "--min-secs", "0", "--max-secs", "2", "--cold-starts", "1")
-MOST_S = 90
 
 
 def pi_profile(pi: Pi) -> dict[str, Any]:
@@ -32,6 +30,11 @@ def pi_profile(pi: Pi) -> dict[str, Any]:
 @pytest.fixture
 def profiles(lab: Lab, tmp_path: Path) -> Path:
     """The lab's devices as a user's file of targets."""
+    return written_profiles(lab, tmp_path / "targets.yaml")
+
+
+def written_profiles(lab: Lab, path: Path) -> Path:
+    """Write a file of targets that names all devices of a lab."""
     android = {
         "serial": lab.android.serial,
         "adb": str(lab.android.adb),
@@ -39,7 +42,6 @@ def profiles(lab: Lab, tmp_path: Path) -> Path:
         "python": "/usr/bin/python3",
     }
     named = {pi.name: pi_profile(pi) for pi in (*lab.pis, lab.armhf)}
-    path = tmp_path / "targets.yaml"
     path.write_text(_yaml.dump({**named, "phone": {"android": android}}))
     return path
 
@@ -55,9 +57,7 @@ def benchmark(profiles: Path, *labels: str, model: Path = DIGITS) -> tuple[int, 
 
 def test_one_command_measures_every_device_at_once(lab: Lab, profiles: Path) -> None:
     names = [pi.name for pi in (*lab.pis[:2], lab.armhf)]
-    begin = time.monotonic()
     code, document, told = benchmark(profiles, "host", *names, "phone", model=DEMO if DEMO.exists() else DIGITS)
-    took_s = time.monotonic() - begin
     assert code == 0, told + json.dumps(document, indent=1)
     found = {row["label"]: row for row in document["devices"]}
     assert list(found) == ["host", *names, "phone"]
@@ -72,7 +72,6 @@ def test_one_command_measures_every_device_at_once(lab: Lab, profiles: Path) -> 
     # 32-bit ARM has tflite-runtime alone, and its optimized kernels are code of their own.
     assert found[lab.armhf.name]["measurement"]["runtime"] == "tflite_runtime"
     assert found[lab.armhf.name]["parity"]["ok"], found[lab.armhf.name]
-    assert took_s < MOST_S, f"it took {took_s:.0f} s"
 
 
 def test_a_device_that_computes_wrongly_is_broken_and_not_measured(lab: Lab, profiles: Path) -> None:
