@@ -20,6 +20,8 @@ import pytest
 from rich.console import Console
 
 from edge_targets import BenchmarkPlan, Completed, DeviceError, DeviceInfo, Measurement, Recording, UnusableModel
+from edge_targets._benchmark_profile import OperatorTime
+from edge_targets._roofline import Roofline
 from edge_targets._tune import tune
 from edge_targets.host import HostTarget
 from pipeline import benchmark, evaluation, measure
@@ -58,6 +60,13 @@ def valid(document: dict[str, Any], schema: str) -> dict[str, Any]:
     jsonschema.validate(document, described, cls=jsonschema.Draft202012Validator)
     json.dumps(document, allow_nan=False)
     return document
+
+
+def hold_measurement(measured: dict[str, Any]) -> None:
+    """The measurement, held against its part of the report's schema."""
+    described = json.loads((ROOT / "docs" / "schemas" / "report.schema.json").read_text("utf-8"))
+    part = {"$ref": "#/$defs/measurement", "$defs": described["$defs"]}
+    jsonschema.validate(measured, part, cls=jsonschema.Draft202012Validator)
 
 
 def drawn(document: dict[str, Any], render: Callable[[dict[str, Any], Console], None]) -> str:
@@ -177,6 +186,50 @@ def test_the_table_lines_up_and_stays_within_80_columns(golden: Callable[[str, s
         "tuning": [],
     }  # fmt: skip
     golden("benchmark_80.txt", drawn(document, render_benchmark))
+
+
+def test_the_slowest_operators_stand_below_the_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    options = benchmark.Options(dataclasses.replace(QUICK, profile=True))
+    document = valid(benchmark.benchmark(INT8, [device("host")], options, Progress()), "benchmark")
+    measured = document["devices"][0]["measurement"]
+    hold_measurement(measured)
+    assert [each["name"] for each in measured["profile"]] == ["conv", "flatten", "logits"]
+    lines = drawn(document, render_benchmark).splitlines()
+    begin = lines.index("host: operators")
+    assert lines[begin + 2].split()[:2] == ["CONV_2D", "conv"]
+    assert lines[begin + 2].rstrip().endswith(("arithmetic", "memory"))
+    assert "Each operator measured as a model of its own; together" in lines[begin + 5]
+
+
+def test_of_many_operators_ten_are_shown_and_why_there_are_none_is_told() -> None:
+    rows = [
+        OperatorTime(place, "CONV_2D", f"layer\x1b[2J{place}", 100.0 - place, 0.01, 1, 10**6, 10**3)
+        for place in range(30)
+    ]
+    roofs = Roofline(macs_per_us=1000.0, bytes_per_us=10.0)
+    profiled = dataclasses.replace(
+        MEASURED, profile=tuple(rows), profile_method="litert", profile_covered=0.97, roofline=roofs,
+        energy_uj=1234.5, energy_source="rapl",
+    )  # fmt: skip
+    without = dataclasses.replace(MEASURED, no_profile="What the delegate does inside is not shown.")
+    row = {"error": None, "not_checked": "", "status": "measured", "parity": None}
+    document = {
+        "model": {"path": "m.tflite", "size_bytes": 1},
+        "devices": [
+            {**row, "label": "pi", "measurement": profiled.to_json()},
+            {**row, "label": "coral", "measurement": without.to_json()},
+        ],
+        "tuning": [],
+    }
+    hold_measurement(profiled.to_json())
+    text = drawn(document, render_benchmark)
+    assert "pi: the slowest 10 of 30 operators" in text
+    assert text.count("arithmetic") == 10
+    assert "\x1b" not in text
+    assert "1234 µJ an inference (rapl)" in " ".join(text.split())
+    assert "together 97 % of the median" in text
+    assert "the delegate does inside is not shown" in text
 
 
 @pytest.mark.e2e
