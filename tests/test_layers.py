@@ -53,7 +53,20 @@ ABOVE = {
     "benchmark": ROOMS | {"measure", "evaluation"},
     "deployment": ROOMS | {"bundle", "measure", "evaluation"},
     "flow": ROOMS | {"forge", "measure"},
-    "commands": ROOMS | {"flow", "doctor", "history", "inspection", "comparison", "regressions", "tracking", "benchmark", "evaluation", "deployment", "console"},
+    "commands": ROOMS
+    | {
+        "flow",
+        "doctor",
+        "history",
+        "inspection",
+        "comparison",
+        "regressions",
+        "tracking",
+        "benchmark",
+        "evaluation",
+        "deployment",
+        "console",
+    },
     "cli": {"commands"},
     "console": set[str](),
 }
