@@ -79,7 +79,7 @@ def check_layers(text: str, summary: Summary) -> None:
     Raises:
         DeviceError: it is none, or they do not.
     """
-    rows = _rows(text, "table of layers")
+    rows = _layers(text)
     strangers = {row.get("Target") for row in rows} - {"NPU", "CPU"}
     if strangers:
         raise strange("a line of its table of layers is on neither NPU nor CPU")
@@ -105,6 +105,17 @@ def _rows(text: str, what: str) -> list[dict[str, str]]:
     if not rows or any(None in row or None in row.values() for row in rows):
         raise strange(f"its {what} is empty, or has lines of several lengths")
     return rows
+
+
+def _layers(text: str) -> list[dict[str, str]]:
+    """The layers, without their names: those are any text, stand last, and are written without quotation marks."""
+    head, *lines = text.split("\n")
+    names = head.rstrip("\r").split(",")
+    if names[-1] != "Name" or not any(lines):
+        raise strange("its table of layers is empty, or does not end in names")
+    # A line with fewer columns is the rest of a name that has a line break in it.
+    cells = [line.split(",", len(names) - 1) for line in lines]
+    return [dict(zip(names, one, strict=True)) for one in cells if len(one) == len(names)]
 
 
 def _text(row: Mapping[str, str], key: str) -> str:

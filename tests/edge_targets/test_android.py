@@ -116,6 +116,7 @@ def test_a_model_is_measured_by_benchmark_model(android: Make, tool: Path, int8_
     assert (one.runs, one.warmup_runs, one.latencies_us) == (20, 3, ())
     assert one.median_us is not None
     assert one.max_us is not None
+    assert one.min_us is not None
     assert one.min_us <= one.median_us <= one.max_us
     assert (one.p90_us, one.median_ci_us, one.peak_rss_bytes) == (None, None, round(2.25 * 2**20))
     assert one.profile is not None

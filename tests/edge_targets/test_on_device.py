@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edge_targets import BenchmarkPlan, Local, UnusableModel, WrongInput, _on_device
 from edge_targets._noise import TensorPair
 from edge_targets._on_device import fair_turns, rounds
-from edge_targets._runner import CHUNK_BYTES, _chunks
+from edge_targets._runner import CHUNK_BYTES, chunks
 from edge_targets.host import HostTarget
 from edge_targets.tflite_graph import read_graph
 
@@ -125,16 +125,16 @@ def test_the_model_that_crashes_is_named_among_others(int8_model: Path, crashing
 
 def test_examples_travel_in_chunks_that_fit() -> None:
     huge = np.zeros((130, 2**20), np.int8)
-    assert [len(chunk) for chunk in _chunks([huge])] == [64, 64, 2]
-    assert all(np.shares_memory(chunk, huge) for chunk in _chunks([huge]))
+    assert [len(chunk) for chunk in chunks([huge])] == [64, 64, 2]
+    assert all(np.shares_memory(chunk, huge) for chunk in chunks([huge]))
     small = [np.full((size, 3), size, np.int8) for size in (2, 0, 1)]
-    assert [chunk.tolist() for chunk in _chunks(small)] == [[[2] * 3, [2] * 3, [1] * 3]]
+    assert [chunk.tolist() for chunk in chunks(small)] == [[[2] * 3, [2] * 3, [1] * 3]]
     assert CHUNK_BYTES == 64 * 2**20
 
 
 def test_batches_that_differ_are_refused() -> None:
     with pytest.raises(WrongInput, match="follows one of"):
-        list(_chunks([np.zeros((1, 3), np.int8), np.zeros((1, 4), np.int8)]))
+        list(chunks([np.zeros((1, 3), np.int8), np.zeros((1, 4), np.int8)]))
 
 
 def test_nothing_of_ours_stays_behind(int8_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
