@@ -1,9 +1,8 @@
-"""coral: a Coral Edge TPU on USB, or where there is none, a calculation of what it would take, marked simulated."""
+"""coral: a Coral Edge TPU, here or on a board over ssh; where there is none, a calculation, marked simulated."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edge_targets._address import key_values
+from edge_targets._address import key_values, ssh_address
 from edge_targets._base import (
     BenchmarkPlan,
     Capabilities,
@@ -26,13 +25,15 @@ from edge_targets._base import (
 )
 from edge_targets._edgetpu_compiler import PROGRAM, compile_model
 from edge_targets._edgetpu_estimate import ON_CHIP_BYTES, Estimate, estimate
+from edge_targets._edgetpu_here import PYTHON, EdgeTpuHere
 from edge_targets._edgetpu_map import COMPILED, CPU, Mapped, is_compiled, predict
 from edge_targets._edgetpu_places import placements
 from edge_targets._edgetpu_verdict import refused
 from edge_targets._parity import Outputs
 from edge_targets._placement import Placements
-from edge_targets._runner import Runner
+from edge_targets._runner import Runner, RunnerTarget
 from edge_targets._transport import Local, Transport
+from edge_targets.raspberry_pi import RaspberryPiTarget
 from edge_targets.tflite_graph import Graph, read_graph
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ INSTALL = (
 LOAD_TIMEOUT_S = 30.0
 # In a process of its own: a library that crashes while it is loaded takes nothing else with it.
 _LOADS = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
-_PYTHON = (sys.executable, "-I")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class _Prepared:
 
 
 class CoralTarget(Target):
-    """An Edge TPU at this machine.
+    """An Edge TPU at this machine, or at a board over ssh: a Dev Board, or a Pi with a USB accelerator.
 
     Args:
         connect: makes the transport; `Recording` stands in for it in tests.
@@ -65,7 +65,9 @@ class CoralTarget(Target):
         simulate: True calculates, False measures or fails; None measures where compiler and libedgetpu are here, and
             calculates elsewhere.
         compiler: the program that compiles for it.
-        library: its delegate.
+        library: its delegate; on a board, the one there.
+        host, user, port, key_file, known_hosts, python: the board, as `raspberry_pi` takes them; without a host it is
+            this machine. A board is measured or fails: nothing is calculated in its place.
     """
 
     provenance = "device"
@@ -79,17 +81,29 @@ class CoralTarget(Target):
         simulate: bool | None = None,
         compiler: str = PROGRAM,
         library: str = LIBRARY,
+        host: str = "",
+        user: str | None = None,
+        port: int | None = None,
+        key_file: Path | None = None,
+        known_hosts: Path | None = None,
+        python: str = "python3",
     ) -> None:
         self._connect = connect
         self._link = link
-        self._simulate = simulate
+        self._simulate = False if host and simulate is None else simulate
         self._compiler = compiler
         self._library = library
+        self._board: RaspberryPiTarget | None = None
+        if host:
+            self._board = RaspberryPiTarget(
+                host=host, user=user, port=port, key_file=key_file, known_hosts=known_hosts, python=python
+            )
+            self._board.delegate = library
 
     @classmethod
     def at(cls, address: str) -> dict[str, Any]:
-        """`coral:link=usb2,simulate=on` is the settings themselves."""
-        return key_values(address)
+        """`coral:link=usb2,simulate=on` is the settings themselves; `coral:mendel@board` is a board."""
+        return key_values(address) if "=" in address else ssh_address(address)
 
     def places(self, model: Path) -> Placements:
         """Where each operator of a `.tflite` would run. It takes no compiler; where there is one, it is asked too."""
@@ -112,8 +126,10 @@ class CoralTarget(Target):
             return placements(graph, self._link, compiled)
 
     def _info(self) -> DeviceInfo:
+        if self._board is not None:
+            return self._board.info()
         with self._connect() as transport:
-            return Runner(transport, _PYTHON).probe()
+            return Runner(transport, PYTHON).probe()
 
     def _prepare(self, model: Path) -> Path:
         with self._connect() as transport:
@@ -130,8 +146,8 @@ class CoralTarget(Target):
             return self._calculated(models)
 
     def _evaluate(self, model: Path, batches: Iterable[NDArray[Any]], runtime: Runtime) -> NDArray[Any]:
-        with self._ready({"model": model}) as (runner, prepared):
-            return runner.evaluate(prepared["model"].path, batches, runtime)
+        with self._ready({"model": model}) as (device, prepared):
+            return device.evaluate(prepared["model"].path, batches, runtime=runtime)
 
     def _outputs(self, model: Path, inputs: NDArray[Any], runtime: Runtime) -> Outputs:
         if self._simulate:
@@ -144,30 +160,30 @@ class CoralTarget(Target):
             raise Unsupported(f"'{self.label}' only calculates: {error.what}", mend=error.mend) from error
 
     def _run_outputs(self, model: Path, inputs: NDArray[Any], runtime: Runtime) -> Outputs:
-        with self._ready({"model": model}) as (runner, prepared):
-            return replace(runner.outputs(prepared["model"].path, inputs, runtime), kernels=prepared["model"].kernels)
+        with self._ready({"model": model}) as (device, prepared):
+            return replace(device._outputs(prepared["model"].path, inputs, runtime), kernels=prepared["model"].kernels)
 
     # ---- with an Edge TPU ----
 
     def _measured(self, models: Mapping[str, Path], plan: BenchmarkPlan) -> dict[str, Measurement]:
-        with self._ready(models) as (runner, prepared):
-            paths = {name: one.path for name, one in prepared.items()}
-            found = runner.benchmark(paths, plan, target=self.label, provenance=self.provenance)
+        with self._ready(models) as (device, prepared):
+            found = device.benchmark({name: one.path for name, one in prepared.items()}, plan)
             return {name: replace(one, kernels=prepared[name].kernels) for name, one in found.items()}
 
     @contextmanager
-    def _ready(self, models: Mapping[str, Path]) -> Iterator[tuple[Runner, dict[str, _Prepared]]]:
-        """A runner with the delegate, and the models as they go to it; for as long as their folder is there."""
+    def _ready(self, models: Mapping[str, Path]) -> Iterator[tuple[RunnerTarget, dict[str, _Prepared]]]:
+        """What has the delegate, and the models as they go to it; for as long as their folder is there."""
         with self._connect() as transport, tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
-            self._require_library(transport)
+            if self._board is None:
+                self._require_library(transport)
             prepared = {
                 name: self._prepared(model, Path(folder, f"model-{place}.tflite"), transport)
                 for place, (name, model) in enumerate(models.items())
             }
-            yield Runner(transport, _PYTHON, delegate=self._library), prepared
+            yield self._board or EdgeTpuHere(transport, self._library), prepared
 
     def _require_library(self, transport: Transport) -> None:
-        done = transport.run([*_PYTHON, "-c", _LOADS, self._library], timeout_s=LOAD_TIMEOUT_S)
+        done = transport.run([*PYTHON, "-c", _LOADS, self._library], timeout_s=LOAD_TIMEOUT_S)
         if done.returncode != 0:
             raise ToolMissing(
                 f"The Edge TPU's delegate {self._library} is not here, or cannot be loaded.",

@@ -49,8 +49,12 @@ class RaspberryPiTarget(RunnerTarget):
             work, and `~/.local/share/edgesmith` for what stays.
         connect_timeout_s: how long connecting may take.
         provenance: `emulated` for a device that cannot be seen to be. What a probe finds is never lifted by it.
+
+    Attributes:
+        delegate: a library there that takes operators over; `coral` sets it.
     """
 
+    delegate: str | None = None
     provenance = "device"
     capabilities = Capabilities(benchmark=True, evaluate=True, deploy=True)
 
@@ -118,7 +122,7 @@ class RaspberryPiTarget(RunnerTarget):
         folder = self._interpreter(Install(ssh, self._python, self._root))
         # What is ours comes first; what the user installed for himself (pip --user) is found after it.
         python = ("env", f"PYTHONPATH={folder}", self._python) if folder else (self._python,)
-        return Runner(ssh, python, runtime=self._runtime)
+        return Runner(ssh, python, runtime=self._runtime, delegate=self.delegate)
 
     def _interpreter(self, install: Install) -> str | None:
         """The folder with the interpreter that we put there; None where the device has one of its own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from edge_targets.coral import CoralTarget
 from tests.edge_targets import edgetpu_stand_in as stand_in
 from tests.edge_targets.edgetpu_stand_in import MAPPED
 from tests.edge_targets.one_operator import Operator, Tensor, model
+from tests.edge_targets.ssh_server import serving
 
 PLAN = BenchmarkPlan(warmup_runs=1, num_runs=20, min_secs=0.0, max_secs=2.0)
 NO_TOOLS: dict[str, Any] = {"compiler": "no_such_compiler", "library": "libno_such_library.so.1"}
@@ -88,7 +90,9 @@ def test_who_wants_hardware_gets_the_command_that_brings_what_is_missing(int8_mo
 
 def test_a_slower_link_takes_longer_and_a_compiled_model_is_not_calculated(relu_model: Path, tmp_path: Path) -> None:
     fast, slow = (
-        CoralTarget(simulate=True, **CoralTarget.at(f"link={link}")).benchmark({"m": relu_model}, PLAN)["m"].must_have_median()
+        CoralTarget(simulate=True, **CoralTarget.at(f"link={link}"))
+        .benchmark({"m": relu_model}, PLAN)["m"]
+        .must_have_median()
         for link in ("usb3", "usb2")
     )
     assert slow > fast
@@ -211,6 +215,45 @@ def test_a_compiler_that_maps_nothing_is_an_error_and_no_calculation(
     program = stand_in.program(tmp_path, stand_in.success(rows), stand_in.log(rows), stand_in.compiled(2, 0))
     with pytest.raises(UnusableModel, match="maps none"):
         CoralTarget(compiler=program, library=libraries["device"]).benchmark({"int8": relu_model}, PLAN)
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """The settings of a board that answers ssh."""
+    with serving(tmp_path / "server") as server:
+        login = server.login()
+        names = ("host", "user", "port", "key_file", "known_hosts")
+        yield {**{name: getattr(login, name) for name in names}, "python": sys.executable}
+
+
+def test_over_ssh_a_model_is_compiled_here_and_runs_on_the_board(
+    relu_model: Path, float_model: Path, compiler: str, libraries: dict[str, str], board: dict[str, Any]
+) -> None:
+    target = CoralTarget(compiler=compiler, library=libraries["device"], **board)
+    found = target.benchmark({"float32": float_model, "int8": relu_model}, PLAN)["int8"]
+    assert (found.target, found.provenance, found.kernels) == ("coral", "device", "edgetpu")
+    assert (found.delegate, found.runs >= 20) == (libraries["device"], True)
+    outputs = target.evaluate(relu_model, [np.zeros((3, 16), np.int8)])
+    assert outputs.tolist() == [[RESULT] * 16] * 3
+    assert not target.check(relu_model, golden_vectors(relu_model)).ok
+    assert target.info().cores >= 1
+
+
+def test_a_board_without_the_delegate_is_not_calculated_instead(
+    relu_model: Path, compiler: str, board: dict[str, Any]
+) -> None:
+    target = CoralTarget(compiler=compiler, library="libno_such_library.so.1", **board)
+    for attempt in (
+        lambda: target.benchmark({"m": relu_model}, PLAN),
+        lambda: target.check(relu_model, golden_vectors(relu_model)),
+    ):
+        with pytest.raises(ToolMissing, match=r"libno_such_library\.so\.1 could not be loaded"):
+            attempt()
+
+
+def test_a_board_is_an_address() -> None:
+    assert CoralTarget.at("mendel@board:2222") == {"user": "mendel", "host": "board", "port": 2222}
+    assert CoralTarget.at("link=usb2") == {"link": "usb2"}
 
 
 def test_what_it_stands_on_is_this_machine() -> None:

@@ -52,6 +52,7 @@ def test_a_benchmark_measures_every_model_in_one_run(float_model: Path, int8_mod
         assert one.runs == len(one.latencies_us)
         assert one.median_ci_us is not None
         assert one.min_us is not None
+        assert one.median_us is not None
         assert one.min_us <= one.median_ci_us[0] <= one.median_us <= one.median_ci_us[1]
         assert one.runtime == "ai_edge_litert"
         assert one.runtime_version[0].isdigit()
