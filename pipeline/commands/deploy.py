@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.commands import _shared as shared
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.devices import Device
+    from pipeline.progress import Progress
 
 
 @click.command()
@@ -20,6 +26,7 @@ from pipeline.commands import _shared as shared
 @click.option("--name", help="What it is deployed as; default: the recipe's name, or the file's.")
 @click.option("--packed", is_flag=True, help="Send the model compressed, to devices with Python.")
 @click.option("--data", type=click.Path(path_type=Path), help="An .npz of real inputs for the self-test.")
+@click.option("--benchmark", "measured", is_flag=True, help="Then measure it on every device that took it.")
 @click.option("--rollback", is_flag=True, help="Switch back to the version before.")
 @click.option("--status", is_flag=True, help="Tell what is in use, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -31,6 +38,7 @@ def command(
     name: str | None,
     packed: bool,
     data: Path | None,
+    measured: bool,
     rollback: bool,
     status: bool,
     as_json: bool,
@@ -39,7 +47,7 @@ def command(
 
     A device that fails keeps the model that it had. The version before stays there for --rollback.
     """
-    if (rollback or status) and (packed or data is not None or (rollback and status)):
+    if (rollback or status) and (packed or measured or data is not None or (rollback and status)):
         raise click.UsageError("--rollback and --status each stand with MODEL or --name and --target alone.")
     if source is None and not (rollback or status):
         raise click.UsageError("Missing argument 'MODEL|RUN_FOLDER|BUNDLE'.")
@@ -51,6 +59,8 @@ def command(
     with ConsoleProgress() as progress:
         if source is not None and not (rollback or status):
             document = deployment.deploy(source, named, deployment.Options(name, packed, data), progress)
+            if measured:
+                document = _measured(document, source, named, data, progress)
         else:
             act = deployment.rollback if rollback else deployment.status
             document = act(deployment.name_of(source, name), named, progress)
@@ -59,7 +69,26 @@ def command(
     else:
         for row in document["devices"]:
             _tell(row)
+        if document.get("benchmark") is not None:
+            from pipeline.report import render_benchmark
+
+            shared.draw(lambda console: render_benchmark(document["benchmark"], console))
     sys.exit(0 if document["ok"] else 3)
+
+
+def _measured(
+    document: dict[str, Any], source: Path, named: Sequence[Device], data: Path | None, progress: Progress
+) -> dict[str, Any]:
+    """The document with what `edgesmith benchmark` finds on the devices that took the model, under `benchmark`."""
+    from edge_targets import BenchmarkPlan
+    from pipeline import benchmark
+
+    took = [device for device, row in zip(named, document["devices"], strict=True) if row["error"] is None]
+    if not took:
+        return {**document, "benchmark": None}
+    model = source if source.is_file() else source / "model.tflite"
+    found = benchmark.benchmark(model, took, benchmark.Options(BenchmarkPlan(), data), progress)
+    return {**document, "benchmark": found, "ok": document["ok"] and found["ok"]}
 
 
 def _tell(row: dict[str, Any]) -> None:

@@ -45,6 +45,13 @@ def test_versions_of_a_model_on_the_host(edgesmith: Command) -> None:
     assert told(edgesmith, "--status", "--name", "net")["devices"][0]["sha256"] == old["model"]["sha256"]
 
 
+def test_what_was_deployed_is_measured_where_it_was_taken(edgesmith: Command) -> None:
+    document = told(edgesmith, DATA / "digits_int8.tflite", "--benchmark")
+    [row] = document["benchmark"]["devices"]
+    assert row["measurement"]["median_us"] > 0
+    assert document["benchmark"]["model"]["sha256"] == document["devices"][0]["sha256"]
+
+
 def test_a_device_that_fails_is_exit_3_and_a_sentence(edgesmith: Command) -> None:
     document = told(edgesmith, "--rollback", "--name", "net", code=3)
     assert document["devices"][0]["status"] == "failed"
