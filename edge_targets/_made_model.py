@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from edge_targets.tflite_graph import Graph
 
 IDENTIFIER = b"TFL3"
+WHOLE_GRAPHS = frozenset({"WHILE", "IF", "CALL", "CALL_ONCE"})
+"""Operators that run other subgraphs."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,10 @@ def taken_out(content: bytes, graph: Graph) -> dict[int, bytes]:
 
     whole = schema.ModelT.InitFromPackedBuf(content, 0)
     made_of = _of_constants(graph)
-    whole_graphs = {"WHILE", "IF", "CALL", "CALL_ONCE"}
     return {
         operator.index: _piece(schema, whole, [*_needed(operator.inputs, made_of), operator.index])
         for operator in graph.operators
-        if operator.kind not in whole_graphs
+        if operator.kind not in WHOLE_GRAPHS
         and not operator.kind.startswith("STABLEHLO_")
         and not set(operator.outputs) <= made_of.keys()
     }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Json = dict[str, Any]
-    Event = tuple[str, int, bool, float]
+    Event = tuple[str, int, int, bool, float]
 
 PACKAGE = "ai_edge_litert"
 CPU = 1
@@ -46,9 +46,9 @@ def profile(request: Json, noise: Callable[..., Any]) -> Json:
     """Run a model in turns without and with the profiler.
 
     Request: "model", "num_threads", "kernel_mode" ("xnnpack", "builtin" or "reference"), "num_runs", "max_secs".
-    Answer: "runs"; "whole_us", what a run takes without; "operators": "kind", "index", "delegated" and "us" of each, in
-    the order they ran. Times are means over the quickest quarter of the runs: the profiler counts whole microseconds,
-    whose median would hide what is between, and slower runs were interrupted by the system somewhere.
+    Answer: "runs"; "whole_us", what a run takes without; "operators": "kind", "index", "subgraph", "delegated" and "us"
+    of each, in the order they ran. Times are means over the quickest quarter of the runs: the profiler counts whole
+    microseconds, whose median would hide what is between, and slower runs were interrupted by the system somewhere.
 
     Raises:
         OSError, AttributeError, RuntimeError: it cannot be had here.
@@ -66,12 +66,14 @@ def profile(request: Json, noise: Callable[..., Any]) -> Json:
         model.run()
         whole_ns.append(time.perf_counter_ns() - start)
         runs.append(model.profiled_run())
-    names = [event[:3] for event in runs[0]]
-    alike = [run for run in runs if [event[:3] for event in run] == names]
-    quickest = quarter(sorted(alike, key=lambda run: sum(event[3] for event in run)))
+    names = [event[:4] for event in runs[0]]
+    alike = [run for run in runs if [event[:4] for event in run] == names]
+    quickest = quarter(sorted(alike, key=lambda run: sum(event[-1] for event in run)))
     operators = [
-        {"kind": kind, "index": index, "delegated": delegated, "us": mean_us([run[place][3] for run in quickest])}
-        for place, (kind, index, delegated) in enumerate(names)
+        {"kind": kind, "index": index, "subgraph": subgraph, "delegated": delegated, "us": mean_us(counted)}
+        for (kind, index, subgraph, delegated), counted in (
+            (name, [run[place][-1] for run in quickest]) for place, name in enumerate(names)
+        )
     ]
     whole_us = sum(quarter(sorted(whole_ns))) / len(quarter(whole_ns)) / 1000
     return {"runs": len(alike), "whole_us": whole_us, "operators": operators}
@@ -181,7 +183,7 @@ class Model:
         self.call("LiteRtRunCompiledModel", self.compiled, nth(0), nth(len(inputs)), inputs, nth(len(outputs)), outputs)
 
     def profiled_run(self) -> list[Event]:
-        """The operators of one run: kind, index, whether a delegate ran it, and microseconds of each."""
+        """The operators of one run: kind, index, subgraph, whether a delegate ran it, and microseconds of each."""
         self.call("LiteRtResetProfiler", self.profiler)
         self.call("LiteRtStartProfiler", self.profiler)
         self.run()
@@ -201,13 +203,13 @@ class Model:
         return [event for place in range(count.value) for event in self.operator(room.raw, place * self.event_bytes)]
 
     def operator(self, raw: bytes, begin: int) -> list[Event]:
-        """The event as an operator of the main graph, or nothing."""
+        """The event as an operator, or nothing."""
         tag, kind, _, elapsed_us = FRONT.unpack_from(raw, begin)
         index, subgraph, _ = END.unpack_from(raw, begin + self.event_bytes - END.size)
-        if kind not in (OPERATOR, DELEGATED) or (kind == OPERATOR and subgraph):
+        if kind not in (OPERATOR, DELEGATED):
             return []
         name = ctypes.string_at(tag).decode("utf-8", "replace")[:200]
-        return [(name, index, kind == DELEGATED, float(elapsed_us))]
+        return [(name, index, subgraph, kind == DELEGATED, float(elapsed_us))]
 
 
 def library_path() -> Path:

@@ -25,12 +25,14 @@ class Ran:
         index: of the operator in the graph, or None where a delegate made it.
         us: the time of one inference.
         calls: how often it is called in an inference.
+        subgraph: which of the graph's subgraphs it is in; 0 is the main one.
     """
 
     kind: str
     index: int | None
     us: float
     calls: int = 1
+    subgraph: int = 0
 
 
 _POOLED = ("AVERAGE_POOL_2D", "MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN")

@@ -18,7 +18,7 @@ from edge_targets import BenchmarkPlan, Completed, Measurement, Recording, Unusa
 from edge_targets._benchmark_profile import OperatorTime
 from edge_targets._made_model import taken_out
 from edge_targets._operator_names import Ran, assigned
-from edge_targets._profile import CUT, LITERT, joined, moved_bytes
+from edge_targets._profile import CUT, LITERT, as_told, joined, moved_bytes
 from edge_targets._roofline import MACS, RUNS, kept_in, models
 from edge_targets._runner import Runner
 from edge_targets.host import HostTarget
@@ -182,6 +182,17 @@ def test_operators_that_were_not_delegated_are_known_by_their_index(net: Graph) 
     assert assigned([*delegated(CONV, RESHAPE), dataclasses.replace(own, index=1)], net) is None
 
 
+def test_what_a_loop_runs_is_one_row_and_the_loop_none(net: Graph) -> None:
+    looped = dataclasses.replace(net, bodies=(net,))
+    body = [Ran("CONV_2D", 0, 3.0, subgraph=1), *delegated(RESHAPE)]
+    found = as_told([Ran("CONV_2D", 0, 1.0), Ran("WHILE", 1, 8.0), *body, *body], looped, 10.0)
+    assert [(row.index, row.kind, row.name, row.us, row.calls) for row in found] == [
+        (0, "CONV_2D", "conv", 1, 1),
+        (1, "CONV_2D", "conv", 6, 2),
+        (2, RESHAPE, "", 2, 2),
+    ]
+
+
 def test_rows_of_benchmark_model_get_their_layers(int8_model: Path, tmp_path: Path) -> None:
     told = [
         OperatorTime(0, "Delegate/" + CONV, "Delegate/" + CONV + ":0", 6.0, 0.6, 1),
@@ -248,7 +259,8 @@ def timings(latencies_ns: list[list[int]]) -> Completed:
 
 
 def litert(*operators: tuple[str, int, Any, Any], whole_us: Any = 10.0) -> Completed:
-    told = [dict(zip(("kind", "index", "delegated", "us"), each, strict=True)) for each in operators]
+    names = ("kind", "index", "delegated", "us")
+    told = [{"subgraph": 0, **dict(zip(names, each, strict=True))} for each in operators]
     return said({"protocol": 1, "job": "profile", "device": DEVICE, "runs": 9, "whole_us": whole_us, "operators": told})
 
 
