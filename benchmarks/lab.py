@@ -1,4 +1,4 @@
-"""How long one command takes to deploy and measure on every kind of device: host, two arm64 boards, a 32-bit one, a phone.
+"""How long one command takes to deploy and measure everywhere: host, two arm64 boards, a 32-bit one, a phone.
 
     make lab && python -m benchmarks.lab [MODEL]
 
