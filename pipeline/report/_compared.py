@@ -51,25 +51,13 @@ def _rows(rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         table.add_row(
             Text(fmt.printable(row["name"])),
-            Text(_figure(row["first"], row["unit"])),
-            Text(_figure(row["second"], row["unit"])),
-            Text(_change(row)),
+            Text(fmt.figure(row["first"], row["unit"])),
+            Text(fmt.figure(row["second"], row["unit"])),
+            Text(fmt.moved(row["change"], row["unit"])),
             Text(row["verdict"], _STYLES.get(row["verdict"], "")),
             Text(_interval(row), "dim"),
         )
     return table
-
-
-def _figure(value: float | None, unit: str) -> str:
-    if unit == "us":
-        return fmt.latency(value)
-    return fmt.size(value) if unit == "bytes" else fmt.number(value)
-
-
-def _change(row: Mapping[str, Any]) -> str:
-    if row["change"] is None:
-        return ""
-    return fmt.signed(row["change"], 4) if row["name"] == "metric" else f"{fmt.signed(row['change'] * 100, 1)} %"
 
 
 def _interval(row: Mapping[str, Any]) -> str:

@@ -178,3 +178,17 @@ SHORT_UNITS: dict[str, Callable[[float, int], str]] = {
     "points": _points,
     "dB": lambda value, digits: _minus(f"{value:.{digits - 2}f} dB"),
 }
+
+
+def figure(value: float | None, unit: str) -> str:
+    """A figure of a comparison: `us`, `bytes`, or a metric without a unit."""
+    if unit == "us":
+        return latency(value)
+    return size(value) if unit == "bytes" else number(value)
+
+
+def moved(change: float | None, unit: str) -> str:
+    """How far a figure moved: a share in percent; of a metric, which has no unit, the difference."""
+    if change is None:
+        return ""
+    return signed(change, 4) if unit == "" else f"{signed(change * 100, 1)} %"

@@ -89,8 +89,8 @@ def _series(series: Sequence[Mapping[str, Any]]) -> Table:
         table.add_row(
             Text(fmt.printable(each["name"])),
             Text(fmt.printable(each["figure"])),
-            Text(_shown(each["values"][-1], each["unit"])),
-            Text(_change(each)),
+            Text(fmt.figure(each["values"][-1], each["unit"])),
+            Text(fmt.moved(each["change"], each["unit"])),
             Text("worse", "bold red") if each["worse"] else Text(""),
             Text(sparkline(each["values"][-MOST_POINTS:]), "dim"),
         )
@@ -103,15 +103,3 @@ def sparkline(values: Sequence[float]) -> str:
     if low == high:
         return _BLOCKS[3] * len(values)
     return "".join(_BLOCKS[round((value - low) / (high - low) * (len(_BLOCKS) - 1))] for value in values)
-
-
-def _shown(value: float, unit: str) -> str:
-    if unit == "us":
-        return fmt.latency(value)
-    return fmt.size(value) if unit == "bytes" else fmt.number(value)
-
-
-def _change(each: Mapping[str, Any]) -> str:
-    if each["change"] is None:
-        return ""
-    return fmt.signed(each["change"], 4) if each["unit"] == "" else f"{fmt.signed(each['change'] * 100, 1)} %"
