@@ -249,6 +249,7 @@ _EXTRAS = {
     "examples": "the recordings of the example wrist_gestures",
     "dev": "make test",
     "mlflow": "--track mlflow",
+    "mcu": "the target microcontroller",
 }
 
 _LIBRARY_PLACES = tuple(f"{folder}/libedgetpu.so.1*" for folder in ("lib", "lib/*", "local/lib"))
