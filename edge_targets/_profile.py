@@ -239,7 +239,7 @@ def _cut(
         }.items():
             Path(folder, name).write_bytes(piece)
             paths.append(runner.push(Path(folder, name), f"piece-{name}.tflite"))
-    parts = runner.timed(paths, measurement, most_runs=min(MOST_PIECE_RUNS, plan.num_runs), max_secs=plan.max_secs)
+    parts = runner.timed(paths, measurement, most_runs=MOST_PIECE_RUNS, max_secs=plan.max_secs)
     whole_us, call_us, *alone_us = map(_quickest, parts)
     median_us = measurement.must_have_median()
     net_us = [max(us - call_us, 0.0) * median_us / whole_us for us in alone_us]
