@@ -10,7 +10,7 @@ from pipeline.report import _format as fmt
 from pipeline.report import _profile as _operators
 from pipeline.report._json import JsonObject
 from pipeline.report._npu import memory
-from pipeline.report._table import grid, npu_table, section
+from pipeline.report._table import grid, render_npu, section
 
 MOST_TUNED = 8
 MOST_OPERATORS = 10
@@ -25,7 +25,7 @@ def render_benchmark(document: JsonObject, console: Console) -> None:
     _title(document, console)
     section(console, "", _devices(document["devices"]))
     found = (row["measurement"] for row in document["devices"] if row["measurement"])
-    section(console, "Calculated by Vela", npu_table(tuple(found)))
+    render_npu(tuple(found), console)
     _complaints(document["devices"], console)
     for row in document["devices"]:
         _profile(row, console)

@@ -18,13 +18,20 @@ class NpuRow:
         model: `float32` or `int8`.
         accelerator: with the clock that times are told at.
         figures: cycles, time, inferences a second, SRAM, flash, DRAM.
-        on_cpu: the operators that stay on the processor, whose time is in none of the figures.
+        left: how many operators stay on the processor; their time is in none of the figures.
+        kinds: which kinds those are.
     """
 
     model: str
     accelerator: str
     figures: tuple[str, ...]
-    on_cpu: str
+    left: str
+    kinds: str
+
+    @property
+    def on_cpu(self) -> str:
+        """How many stay on the processor, and which."""
+        return f"{self.left}: {self.kinds}" if self.kinds else self.left
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -52,10 +59,10 @@ def _row(measured: JsonObject, found: JsonObject) -> NpuRow:
         fmt.number(round(found["inferences_per_s"])) if runs and found["inferences_per_s"] else fmt.DASH,
         *(fmt.size(found[name]) for name in ("sram_bytes", "flash_bytes", "dram_bytes")),
     )
-    kinds = f": {', '.join(found['cpu_kinds'])}" if found["on_cpu"] else ""
     return NpuRow(
         fmt.printable(measured["model"]),
         fmt.printable(f"{found['accelerator']} at {found['clock_hz'] / 1e6:,.0f} MHz"),
         figures,
-        fmt.printable(f"{fmt.number(found['on_cpu'])}{kinds}"),
+        fmt.number(found["on_cpu"]),
+        fmt.printable(", ".join(found["cpu_kinds"])),
     )

@@ -190,7 +190,7 @@ def _measurements(document: JsonObject, console: Console) -> None:
         console.print()
         console.print(_setup_line(setup))
         console.print(Padding(_setup_table(setup), _INDENT, expand=False))
-        section(console, "Calculated by Vela", npu_table(setup.rows))
+        render_npu(setup.rows, console)
 
 
 def _setup_line(setup: summary.Setup) -> Text:
@@ -214,10 +214,16 @@ def _setup_table(setup: summary.Setup) -> Table:
     return table
 
 
-def npu_table(measurements: tuple[JsonObject, ...]) -> Table:
-    """What Vela calculates for each accelerator; no rows where it was not asked."""
-    table = grid("<", "<accelerator", ">cycles", ">time", ">SRAM", ">flash", "~on the CPU")
+def render_npu(measurements: tuple[JsonObject, ...], console: Console) -> None:
+    """Print what Vela calculates for each accelerator, and what it leaves to the processor; nothing where not asked."""
+    section(console, "Calculated by Vela", _npu_table(measurements))
+    for kinds in dict.fromkeys(row.kinds for row in npu_rows(measurements) if row.kinds):
+        console.print(Padding(Text(f"on the CPU, in none of the times: {kinds}", "dim"), _INDENT, expand=False))
+
+
+def _npu_table(measurements: tuple[JsonObject, ...]) -> Table:
+    table = grid("…", "<accelerator", ">cycles", ">time", ">SRAM", ">flash", ">on the CPU")
     for row in npu_rows(measurements):
         cycles, time, _, sram, flash, _ = row.figures
-        table.add_row(*map(Text, (row.model, row.accelerator, cycles, time, sram, flash, row.on_cpu)))
+        table.add_row(*map(Text, (row.model, row.accelerator, cycles, time, sram, flash, row.left)))
     return table
