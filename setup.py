@@ -5,6 +5,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+# Its wheels are for no other machines; elsewhere Vela serves alone.
+TFLITE_MICRO = "tflite-micro>=0.dev20250000; sys_platform == 'linux' and platform_machine == 'x86_64'"
 
 setup(
     name="edgesmith",
@@ -52,7 +54,7 @@ setup(
         # Real recordings for the examples. Its data is read without importing it: that would need pandas.
         "examples": ["seglearn>=1.2.5"],
         # Microcontrollers: their real interpreter (its releases are dated builds), and Arm's compiler for Ethos-U.
-        "mcu": ["tflite-micro>=0.dev20250000", "ethos-u-vela>=5"],
+        "mcu": [TFLITE_MICRO, "ethos-u-vela>=5"],
         # Runs in MLflow: its client, without the server.
         "mlflow": ["mlflow-skinny>=3"],
         "dev": [
@@ -67,7 +69,7 @@ setup(
             # Drives Debian's chromium over the pages of the report; no browser of its own is downloaded.
             "playwright>=1.49",
             "seglearn>=1.2.5",
-            "tflite-micro>=0.dev20250000",
+            TFLITE_MICRO,
             "ethos-u-vela>=5",
         ],
     },

@@ -111,7 +111,9 @@ def _ask(
     answer = _answer(done.stdout)
     if "missing" in answer:
         raise ToolMissing(
-            "TensorFlow Lite Micro (tflite-micro) is not installed here.", expected="tflite-micro", mend=INSTALL
+            "TensorFlow Lite Micro (tflite-micro) is not installed here.",
+            expected="tflite-micro, which is for Linux on x86-64",
+            mend=INSTALL,
         )
     if "refused" in answer:
         raise UnusableModel(

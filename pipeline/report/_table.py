@@ -222,7 +222,7 @@ def render_npu(measurements: tuple[JsonObject, ...], console: Console) -> None:
 
 
 def _npu_table(measurements: tuple[JsonObject, ...]) -> Table:
-    table = grid("…", "<accelerator", ">cycles", ">time", ">SRAM", ">flash", ">on the CPU")
+    table = grid("…", "<accelerator", ">cycles", ">time", ">SRAM", ">flash", ">on CPU")
     for row in npu_rows(measurements):
         cycles, time, _, sram, flash, _ = row.figures
         table.add_row(*map(Text, (row.model, row.accelerator, cycles, time, sram, flash, row.left)))
