@@ -81,6 +81,8 @@ def models(dtype: str) -> dict[str, bytes]:
     """The two models."""
     step = STEP if dtype == "int8" else 0.0
     product = [Made((ROWS, WIDTH), dtype, scale=step), Made((WIDTH, WIDTH), dtype, True, step)]
+    # Without a bias, tflite-runtime crashes on 32-bit ARM.
+    product.append(Made((WIDTH,), "int32" if step else "float32", True, step * step))
     product.append(Made((ROWS, WIDTH), dtype, scale=step))
     array = Made((1, SUMMED), "float32")
     return {

@@ -136,7 +136,7 @@ def test_the_models_of_the_roofline_are_what_they_say() -> None:
         assert product.tensors[0].dtype == dtype
         assert moved_bytes(added, added.operators[0]) >= 48 * 2**20
         # Far to the right of any ridge.
-        assert MACS / moved_bytes(product, product.operators[0]) >= 32
+        assert MACS / moved_bytes(product, product.operators[0]) > 30
 
 
 # ---- operators by name ----
