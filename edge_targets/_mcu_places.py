@@ -95,6 +95,12 @@ def too_large(arena_bytes: int, model_bytes: int, memory: Memory) -> list[str]:
     return found
 
 
+def works_in_floats(graph: Graph) -> bool:
+    """Whether all that it computes is in floats, as in the model from before any compression."""
+    computed = [graph.tensors[index] for one in graph.operators for index in one.outputs]
+    return bool(computed) and all(tensor.dtype in _FLOATS for tensor in computed)
+
+
 def _place(graph: Graph, place: int, operator: Operator, not_on_npu: NotOnNpu | None) -> Placement:
     no_kernel = why_no_kernel(graph, operator)
     left = not_on_npu(place, operator) if not_on_npu is not None else ("", "")
@@ -129,8 +135,7 @@ def _inputs(graph: Graph) -> list[str]:
 
 
 def _floats(graph: Graph) -> list[str]:
-    computed = [graph.tensors[index] for one in graph.operators for index in one.outputs]
-    if not computed or not all(tensor.dtype in _FLOATS for tensor in computed):
+    if not works_in_floats(graph):
         return []
     return [
         "it works in floats: an Ethos-U runs none of it, and a processor without a floating-point unit is slow at it; "

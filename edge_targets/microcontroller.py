@@ -22,7 +22,7 @@ from edge_targets._base import (
     Unsupported,
     UnusableModel,
 )
-from edge_targets._mcu_places import NOWHERE, NPU, Memory, by_vela, placements, predicted, too_large
+from edge_targets._mcu_places import NOWHERE, NPU, Memory, by_vela, placements, predicted, too_large, works_in_floats
 from edge_targets._placement import Placement, Placements
 from edge_targets._transport import Local, Transport
 from edge_targets._vela import ACCELERATORS, COMPILED, Compiled
@@ -168,9 +168,16 @@ class MicrocontrollerTarget(Target):
     def _calculation(self, name: str, model: Path, transport: Transport) -> Measurement:
         arena_bytes, version = self._arena(model, transport)
         npu = self._estimates(model, transport)
+        self._must_fit(read_graph(model), npu[0].sram_bytes if npu and npu[0].on_cpu == 0 else arena_bytes or 0)
         told = ("vela", _vela.version(transport, self._vela)) if npu else ("tflite_micro", version)
         found = _simulated(npu, told, _chip(self._accelerator, npu[0] if npu else None, self._memory), arena_bytes)
         return replace(found, target=self.label, model=name)
+
+    def _must_fit(self, graph: Graph, sram_bytes: int) -> None:
+        """A float model is there to be compared with, and need not."""
+        problems = [] if works_in_floats(graph) else too_large(sram_bytes, graph.size_bytes, self._memory)
+        if problems:
+            raise UnusableModel(f"The model does not fit: {problems[0]}.")
 
     def _arena(self, model: Path, transport: Transport) -> tuple[int | None, str]:
         try:

@@ -152,6 +152,10 @@ def test_whole_models_are_told_what_holds_for_them() -> None:
     floats = placed((DATA / "tiny_float32.tflite").read_bytes())
     assert set(floats.counts()) == {"cpu"}
     assert floats.notes[0].startswith("it works in floats")
+    # Floats at its border make no float model.
+    mixed = [Operator("RELU", "a", "b"), Operator("DEQUANTIZE", "b", "c")]
+    border = placed(model({"a": FLAT, "b": FLAT, "c": Tensor((1, 16), "float32")}, mixed))
+    assert (border.counts(), border.notes) == ({"ethos-u": 1, "cpu": 1}, ())
     batch = one_operator("RELU", [Tensor((4, 8), open_sizes=(1,))], [Tensor((4, 8))])
     assert ["batch 4" in batch_or_open for batch_or_open in placed(batch).notes] == [True, False]
     assert "open sizes" in placed(batch).notes[1]

@@ -120,6 +120,23 @@ def test_a_model_too_large_is_told_by_what_the_interpreter_takes(int8_model: Pat
     assert "of SRAM at the same time, and there are 1.0 KiB" in note
 
 
+def test_what_does_not_fit_is_not_measured_and_a_float_model_need_not(int8_model: Path, float_model: Path) -> None:
+    small = target(accelerator="none", sram_kib=1)
+    with pytest.raises(UnusableModel, match=r"does not fit: its tensors take .* smaller alpha"):
+        small.benchmark({"int8": int8_model}, PLAN)
+    with pytest.raises(UnusableModel, match=r"KiB of flash, and there are 1\.0 KiB"):
+        target(flash_kib=1).benchmark({"int8": int8_model}, PLAN)
+    assert small.benchmark({"float32": float_model}, PLAN)["float32"].arena_bytes
+
+
+def test_what_the_interpreter_says_comes_after_what_the_graph_tells(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(one_operator("RELU_N1_TO_1", [Tensor((4, 8))], [Tensor((4, 8))]))
+    batch, refused = target(accelerator="none").places(path).notes
+    assert "has batch 4" in batch
+    assert refused.startswith("on the processor alone: TensorFlow Lite Micro refuses the model")
+
+
 def test_an_operator_that_nothing_runs_is_named_before_anything_is_tried(impossible: Path) -> None:
     for attempt in (
         lambda: target(vela="no_such_vela").benchmark({"m": impossible}, PLAN),
