@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._bench import DIGITS, MNIST, Bench, Made, Stages
-from edge_targets._base import BenchmarkPlan, Measurement
+from edge_targets._measurement import BenchmarkPlan, Measurement
 from edge_targets.host import HostTarget
 from pipeline import verify
 from pipeline.artifact import Artifact

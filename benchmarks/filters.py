@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._bench import DIGITS, Bench, Made, Stages
-from edge_targets._base import BenchmarkPlan, Measurement
+from edge_targets._measurement import BenchmarkPlan, Measurement
 from edge_targets.host import HostTarget
 from pipeline.convert import to_int8
 from pipeline.draft import Draft

@@ -1,15 +1,9 @@
 """Devices: given a `.tflite`, prepare it, run it there, measure it. Knows nothing of recipes or TensorFlow."""
 
-from edge_targets._base import (
-    BenchmarkPlan,
-    Capabilities,
+from edge_targets._base import Capabilities, Target
+from edge_targets._errors import (
     DeviceError,
-    DeviceInfo,
     Disagreement,
-    Measurement,
-    Provenance,
-    Runtime,
-    Target,
     TargetError,
     Timeout,
     ToolMissing,
@@ -19,6 +13,7 @@ from edge_targets._base import (
     WrongInput,
 )
 from edge_targets._golden import Golden
+from edge_targets._measurement import BenchmarkPlan, DeviceInfo, Measurement, Provenance, Runtime
 from edge_targets._parity import Deployment, Outputs, Parity
 from edge_targets._transport import Completed, Local, Recording, Transport
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from edge_targets._adb_client import ASK_TIMEOUT_S, AdbClient, last_words
-from edge_targets._base import DeviceError, TargetError, Timeout, ToolMissing
+from edge_targets._errors import DeviceError, TargetError, Timeout, ToolMissing
 from edge_targets._transport import MOST_OUTPUT_BYTES, STDERR_TAIL_BYTES, Completed, _as_device_error, _plain
 
 ROOT = "/data/local/tmp/edgesmith"

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from edge_targets._answer import printable
-from edge_targets._base import DeviceError, Timeout, ToolMissing
+from edge_targets._errors import DeviceError, Timeout, ToolMissing
 from edge_targets._transport import MOST_OUTPUT_BYTES, Completed, Local
 
 # A client that starts the server first waits for it; on a busy machine that takes seconds.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from edge_targets._base import WrongAddress
+from edge_targets._errors import WrongAddress
 
 # [user@]host[:port]; an IPv6 address stands in brackets where a port follows.
 _SSH = re.compile(r"(?:([^@\s]+)@)?(\[[^@\s\[\]]+\]|[^@:\s\[\]]+)(?::(\d{1,5}))?")

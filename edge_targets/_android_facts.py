@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from edge_targets._answer import printable
-from edge_targets._base import DeviceInfo
+from edge_targets._measurement import DeviceInfo
 
 # Each part after a line of its own; whatever is missing there is left out. QEMU's user mode disguises itself in
 # /proc/self, and only there.

@@ -11,15 +11,8 @@ import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from edge_targets._base import (
-    Conditions,
-    DeviceError,
-    DeviceInfo,
-    TargetError,
-    ToolMissing,
-    UnusableModel,
-    WrongInput,
-)
+from edge_targets._errors import DeviceError, TargetError, ToolMissing, UnusableModel, WrongInput
+from edge_targets._measurement import Conditions, DeviceInfo
 from edge_targets._on_device import PROTOCOL
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from edge_targets._base import BenchmarkPlan
+    from edge_targets._measurement import BenchmarkPlan
 
 Delegate = Literal["cpu", "xnnpack", "gpu", "nnapi"]
 

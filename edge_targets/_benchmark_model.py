@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from edge_targets._answer import printable
-from edge_targets._base import DeviceError, ToolMissing, UnusableModel
 from edge_targets._benchmark_profile import OperatorTime, operator_times
+from edge_targets._errors import DeviceError, ToolMissing, UnusableModel
 
 if TYPE_CHECKING:
     from edge_targets._benchmark_flags import Delegate

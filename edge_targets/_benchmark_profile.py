@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from edge_targets._answer import printable
-from edge_targets._base import DeviceError
+from edge_targets._errors import DeviceError
 
 MOST_ROWS = 10_000
 MOST_LINE = 1000

@@ -13,7 +13,8 @@ import numpy as np
 
 from edge_targets import _benchmark_flags as flags_of
 from edge_targets import _benchmark_model as tool
-from edge_targets._base import BenchmarkPlan, DeviceInfo, Measurement, Provenance, Unsupported, WrongInput
+from edge_targets._errors import Unsupported, WrongInput
+from edge_targets._measurement import BenchmarkPlan, DeviceInfo, Measurement, Provenance
 from edge_targets._parity import Outputs
 from edge_targets._profile import joined
 from edge_targets.tflite_graph import Tensor, read_graph

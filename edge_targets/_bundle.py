@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from edge_targets._base import TargetError
+from edge_targets._errors import TargetError
 from edge_targets._unpack import UNPACK
 
 SCHEMA = 1

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edge_targets._base import WrongInput
+from edge_targets._errors import WrongInput
 
 Verdict = Literal["faster", "slower", "can't tell"]
 

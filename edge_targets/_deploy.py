@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from edge_targets import _answer
-from edge_targets._base import DeviceError, Disagreement, TargetError, ToolMissing
 from edge_targets._bundle import MODEL, Bundle, is_plain
+from edge_targets._errors import DeviceError, Disagreement, TargetError, ToolMissing
 from edge_targets._golden import Golden, output_step
 from edge_targets._parity import Deployment, Outputs, Parity, compare
 

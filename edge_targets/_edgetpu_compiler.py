@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_targets._base import DeviceError, Timeout, ToolMissing, UnusableModel
 from edge_targets._edgetpu_log import Compilation, read_compilation, refused, strange
 from edge_targets._edgetpu_map import COMPILED, CPU, EDGETPU, predict
 from edge_targets._edgetpu_node import Status
+from edge_targets._errors import DeviceError, Timeout, ToolMissing, UnusableModel
 from edge_targets.tflite_graph import Graph, read_graph
 
 if TYPE_CHECKING:

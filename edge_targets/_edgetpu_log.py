@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from edge_targets._answer import printable
-from edge_targets._base import DeviceError, ToolMissing, UnusableModel
 from edge_targets._edgetpu_node import Status
+from edge_targets._errors import DeviceError, ToolMissing, UnusableModel
 
 RUNTIMES = {"16.0": 14, "15.0": 13, "14.1": 13, "2.1": 13, "2.0": 12, "1.0": 10}
 """Compilers that are known, and the runtime that each compiles for."""

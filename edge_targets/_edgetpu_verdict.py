@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edge_targets._base import UnusableModel
 from edge_targets._edgetpu_log import Compilation
 from edge_targets._edgetpu_map import COMPILED, CPU, EDGETPU, Mapped
 from edge_targets._edgetpu_node import Status
+from edge_targets._errors import UnusableModel
 from edge_targets._placement import Placement, Placements
 from edge_targets.tflite_graph import Graph, Operator
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_targets._base import DeviceError, UnusableModel
+from edge_targets._errors import DeviceError, UnusableModel
 from edge_targets._parity import TOLERANCE_STEPS, nearest
 from edge_targets._reference import RUNTIMES
 from edge_targets.host import HostTarget
@@ -23,8 +23,8 @@ from edge_targets.tflite_graph import Graph, parse_graph
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_targets._base import Runtime
     from edge_targets._golden import Golden
+    from edge_targets._measurement import Runtime
     from edge_targets._parity import Outputs
 
 # As numpy has them.

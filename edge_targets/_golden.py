@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from edge_targets._base import TargetError
+from edge_targets._errors import TargetError
 from edge_targets._parity import Outputs
 from edge_targets.tflite_graph import read_graph
 

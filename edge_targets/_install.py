@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_targets import _answer, _on_device_install
-from edge_targets._base import Runtime, ToolMissing
+from edge_targets._errors import ToolMissing
+from edge_targets._measurement import Runtime
 from edge_targets._transport import _as_device_error
 from edge_targets._wheels import INTERPRETERS, DevicePython
 

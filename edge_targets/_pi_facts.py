@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edge_targets._answer import printable
 
 if TYPE_CHECKING:
-    from edge_targets._base import DeviceInfo
+    from edge_targets._measurement import DeviceInfo
     from edge_targets._transport import Transport
 
 PROBE_TIMEOUT_S = 60.0

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_targets import _answer, _on_device_profile
-from edge_targets._base import DeviceError, TargetError, Unsupported, UnusableModel
 from edge_targets._benchmark_profile import OperatorTime
+from edge_targets._errors import DeviceError, TargetError, Unsupported, UnusableModel
 from edge_targets._made_model import WHOLE_GRAPHS, Made, one_operator, taken_out
 from edge_targets._operator_names import Ran, assigned
 from edge_targets._roofline import roofline
@@ -28,7 +28,7 @@ from edge_targets.tflite_cost import operator_costs
 from edge_targets.tflite_graph import Graph, Operator, parse_graph, read_graph
 
 if TYPE_CHECKING:
-    from edge_targets._base import BenchmarkPlan, Measurement
+    from edge_targets._measurement import BenchmarkPlan, Measurement
     from edge_targets._runner import Runner
 
 SCRIPT = "edgesmith_profile.py"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_targets._base import Runtime, TargetError, ToolMissing, UnusableModel, WrongInput
+from edge_targets._errors import TargetError, ToolMissing, UnusableModel, WrongInput
 from edge_targets._golden import Golden
+from edge_targets._measurement import Runtime
 from edge_targets._parity import Outputs
 from edge_targets.host import HostTarget
 from edge_targets.tflite_graph import read_graph

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_targets import _answer
-from edge_targets._base import DeviceError
+from edge_targets._errors import DeviceError
 from edge_targets._made_model import Made, one_operator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge_targets._base import Measurement
+    from edge_targets._measurement import Measurement
     from edge_targets._runner import Runner
 
 ROWS, WIDTH = 256, 512

@@ -15,20 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_targets import _answer, _energy, _on_device, _statistics, _unpack
-from edge_targets._base import (
-    BenchmarkPlan,
-    DeviceError,
-    DeviceInfo,
-    Kernels,
-    Measurement,
-    Provenance,
-    Runtime,
-    Target,
-    WrongInput,
-    weaker,
-)
+from edge_targets._base import Target
 from edge_targets._bundle import Bundle
 from edge_targets._deploy import Installer
+from edge_targets._errors import DeviceError, WrongInput
+from edge_targets._measurement import BenchmarkPlan, DeviceInfo, Kernels, Measurement, Provenance, Runtime, weaker
 from edge_targets._noise import Noise, TensorPair
 from edge_targets._parity import Deployment, Outputs
 from edge_targets._profile import profiled

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
 from edge_targets._answer import last_words
-from edge_targets._base import DeviceError, Timeout, ToolMissing
+from edge_targets._errors import DeviceError, Timeout, ToolMissing
 from edge_targets._event_loop import EventLoopThread
 from edge_targets._ssh_connect import Login, connect, hang_up
 from edge_targets._ssh_exec import CHUNK_BYTES, Excess, Shell, end, watched

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_targets._answer import printable
-from edge_targets._base import WrongAddress
+from edge_targets._errors import WrongAddress
 from edge_targets._ssh_known_hosts import KnownHosts, files_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from edge_targets._answer import last_words, printable
-from edge_targets._base import DeviceError, Timeout
+from edge_targets._errors import DeviceError, Timeout
 from edge_targets._transport import STDERR_TAIL_BYTES, Completed
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_targets._answer import printable
-from edge_targets._base import DeviceError, Timeout
+from edge_targets._errors import DeviceError, Timeout
 from edge_targets._ssh_known_hosts import SSH_PORT
 
 if TYPE_CHECKING:

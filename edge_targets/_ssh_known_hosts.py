@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_targets._base import DeviceError
+from edge_targets._errors import DeviceError
 
 if TYPE_CHECKING:
     from asyncssh import SSHKnownHosts

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge_targets._base import Conditions
+    from edge_targets._measurement import Conditions
 
 DRIFT = 0.10
 """By how much the median of the last third may be off that of the first; a clock that steps down moves it more."""

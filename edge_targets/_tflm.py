@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_targets import _tflm_child
-from edge_targets._base import DeviceError, ToolMissing, UnusableModel, WrongInput
+from edge_targets._errors import DeviceError, ToolMissing, UnusableModel, WrongInput
 from edge_targets._parity import Outputs
 from edge_targets._runner import chunks
 from edge_targets._tflm_arena import ALIGNMENT_BYTES, least_arena_bytes

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol, Self
 
-from edge_targets._base import DeviceError, TargetError, Timeout, ToolMissing
+from edge_targets._errors import DeviceError, TargetError, Timeout, ToolMissing
 
 MOST_OUTPUT_BYTES = 64 * 2**20
 STDERR_TAIL_BYTES = 64 * 2**10

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge_targets._base import BenchmarkPlan, Runtime, TargetError
+from edge_targets._errors import TargetError
+from edge_targets._measurement import BenchmarkPlan, Runtime
 from edge_targets._reference import RUNTIMES
 from edge_targets.host import HostTarget
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_targets._base import DeviceError, TargetError, Timeout, ToolMissing, UnusableModel
+from edge_targets._errors import DeviceError, TargetError, Timeout, ToolMissing, UnusableModel
 from edge_targets._npu import NpuEstimate
 from edge_targets._vela_csv import MOST_BYTES, check_layers, read_summary, strange
 from edge_targets.tflite_graph import Graph, Operator, read_graph

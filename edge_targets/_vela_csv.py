@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edge_targets._base import DeviceError
+from edge_targets._errors import DeviceError
 
 MOST_BYTES = 64 * 2**20
 # Vela counts memories in these.

@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_targets._base import Runtime, TargetError, ToolMissing
+from edge_targets._errors import TargetError, ToolMissing
+from edge_targets._measurement import Runtime
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

@@ -12,23 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from edge_targets import _android_facts
 from edge_targets._adb import ROOT, Adb
-from edge_targets._base import (
-    BenchmarkPlan,
-    Capabilities,
-    DeviceInfo,
-    Measurement,
-    Provenance,
-    Runtime,
-    ToolMissing,
-    Unsupported,
-    WrongAddress,
-    weaker,
-)
+from edge_targets._base import Capabilities
 from edge_targets._benchmark_flags import Delegate
 from edge_targets._benchmark_model import WHERE_TO_GET_IT
 from edge_targets._benchmark_tool import BenchmarkTool
 from edge_targets._bundle import MODEL, Bundle
 from edge_targets._deploy import Installer
+from edge_targets._errors import ToolMissing, Unsupported, WrongAddress
+from edge_targets._measurement import BenchmarkPlan, DeviceInfo, Measurement, Provenance, Runtime, weaker
 from edge_targets._runner import Runner, RunnerTarget
 
 if TYPE_CHECKING:

@@ -11,24 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge_targets._address import key_values, ssh_address
-from edge_targets._base import (
-    BenchmarkPlan,
-    Capabilities,
-    DeviceInfo,
-    Measurement,
-    Runtime,
-    Target,
-    TargetError,
-    ToolMissing,
-    Unsupported,
-    UnusableModel,
-)
+from edge_targets._base import Capabilities, Target
 from edge_targets._edgetpu_compiler import PROGRAM, compile_model
 from edge_targets._edgetpu_estimate import ON_CHIP_BYTES, Estimate, estimate
 from edge_targets._edgetpu_here import PYTHON, EdgeTpuHere
 from edge_targets._edgetpu_map import COMPILED, CPU, Mapped, is_compiled, predict
 from edge_targets._edgetpu_places import placements
 from edge_targets._edgetpu_verdict import refused
+from edge_targets._errors import TargetError, ToolMissing, Unsupported, UnusableModel
+from edge_targets._measurement import BenchmarkPlan, DeviceInfo, Measurement, Runtime
 from edge_targets._parity import Outputs
 from edge_targets._placement import Placements
 from edge_targets._runner import Runner, RunnerTarget

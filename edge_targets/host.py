@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_targets._address import key_values
-from edge_targets._base import BenchmarkPlan, Capabilities, Kernels, Measurement, Runtime
+from edge_targets._base import Capabilities
+from edge_targets._measurement import BenchmarkPlan, Kernels, Measurement, Runtime
 from edge_targets._runner import Runner, RunnerTarget
 from edge_targets._transport import Local, Transport
 

@@ -10,19 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edge_targets import _tflm, _vela
 from edge_targets._address import key_values
-from edge_targets._base import (
-    BenchmarkPlan,
-    Capabilities,
-    DeviceInfo,
-    Measurement,
-    Runtime,
-    Target,
-    TargetError,
-    ToolMissing,
-    Unsupported,
-    UnusableModel,
-)
+from edge_targets._base import Capabilities, Target
+from edge_targets._errors import TargetError, ToolMissing, Unsupported, UnusableModel
 from edge_targets._mcu_places import NOWHERE, NPU, Memory, by_vela, placements, predicted, too_large, works_in_floats
+from edge_targets._measurement import BenchmarkPlan, DeviceInfo, Measurement, Runtime
 from edge_targets._placement import Placement, Placements
 from edge_targets._transport import Local, Transport
 from edge_targets._vela import ACCELERATORS, COMPILED, Compiled

@@ -11,17 +11,10 @@ from typing import Any
 
 from edge_targets import _pi_facts
 from edge_targets._address import ssh_address
-from edge_targets._base import (
-    BenchmarkPlan,
-    Capabilities,
-    DeviceInfo,
-    Measurement,
-    Provenance,
-    Runtime,
-    ToolMissing,
-    WrongAddress,
-)
+from edge_targets._base import Capabilities
+from edge_targets._errors import ToolMissing, WrongAddress
 from edge_targets._install import Install
+from edge_targets._measurement import BenchmarkPlan, DeviceInfo, Measurement, Provenance, Runtime
 from edge_targets._runner import Runner, RunnerTarget
 from edge_targets._ssh import Ssh
 from edge_targets._ssh_connect import Login

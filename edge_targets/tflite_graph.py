@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_targets._base import UnusableModel
+from edge_targets._errors import UnusableModel
 from edge_targets._tflite_options import read_options
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_targets._base import WrongInput
 from edge_targets._bundle import BUNDLE, MANIFEST, MODEL, Bundle, is_plain
+from edge_targets._errors import WrongInput
 from pipeline.errors import ModelError, StorageError, UsageError
 
 if TYPE_CHECKING:

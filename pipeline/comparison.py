@@ -15,7 +15,7 @@ from pipeline.errors import BrokenPromise, UsageError
 
 if TYPE_CHECKING:
     from edge_targets import BenchmarkPlan, Target
-    from edge_targets._base import Measurement
+    from edge_targets._measurement import Measurement
     from pipeline.progress import Progress
 
 SCHEMA = 1

@@ -10,7 +10,7 @@
     ├── ModelError            exit 3   a model that cannot be read, built or converted
     └── StorageError          exit 3   a disk that is full, read-only or gone
 
-Devices have a tree of their own (`edge_targets/_base.py`), because they know nothing of this package.
+Devices have a tree of their own (`edge_targets/_errors.py`), because they know nothing of this package.
 Only `cli.py` turns errors into exits.
 """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_targets import _unpack
-from edge_targets._base import UnusableModel
+from edge_targets._errors import UnusableModel
 from edge_targets._unpack import MAGIC, UNPACK, Guesser, Where, walk
 from edge_targets.tflite_graph import Tensor, parse_graph, weight_tensors
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_targets._base import Target, TargetError
+from edge_targets._base import Target
+from edge_targets._errors import TargetError
 from edge_targets.tflite_cost import WeightCost, total_macs, weight_costs
 from edge_targets.tflite_graph import Graph, Tensor, parse_graph
 from pipeline import _sqnr
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_targets._base import Measurement
+    from edge_targets._measurement import Measurement
     from pipeline.artifact import Artifact, TensorSpec
     from pipeline.dataset import Dataset, Split
     from pipeline.draft import Draft

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_targets._base import BenchmarkPlan, Target
+from edge_targets._base import Target
+from edge_targets._measurement import BenchmarkPlan
 from pipeline.convert import to_int8
 from pipeline.plugins import plugin_class
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_targets._base import WrongInput
 from edge_targets._comparison import difference, verdict_of
+from edge_targets._errors import WrongInput
 
 # From launch to launch, memory is laid out another way; this is what that did to small models on a busy machine.
 LAUNCH_SPREAD = 0.01

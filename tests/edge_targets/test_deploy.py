@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from edge_targets import Completed, DeviceError, Local, Recording, TargetError, ToolMissing, UnusableModel
-from edge_targets._base import Disagreement
 from edge_targets._bundle import Bundle
 from edge_targets._deploy import InBetween, Installer
+from edge_targets._errors import Disagreement
 from edge_targets._golden import Golden
 from edge_targets._runner import Runner
 from edge_targets.host import HostTarget

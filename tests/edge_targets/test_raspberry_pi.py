@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge_targets import BenchmarkPlan, Completed, DeviceError, Recording, ToolMissing, UnusableModel, _pi_facts
-from edge_targets._base import TargetError, WrongAddress
+from edge_targets._errors import TargetError, WrongAddress
 from edge_targets.host import HostTarget
 from edge_targets.raspberry_pi import RaspberryPiTarget
 from tests.edge_targets.ssh_server import Server, serving

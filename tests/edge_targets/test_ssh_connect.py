@@ -16,7 +16,7 @@ import asyncssh
 import pytest
 
 from edge_targets import DeviceError, Timeout
-from edge_targets._base import WrongAddress
+from edge_targets._errors import WrongAddress
 from edge_targets._ssh import Ssh
 from edge_targets._ssh_connect import Login
 from tests.edge_targets.ssh_server import Server, serving

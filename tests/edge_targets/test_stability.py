@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_targets import BenchmarkPlan, DeviceError, _on_device
-from edge_targets._base import Conditions
+from edge_targets._measurement import Conditions
 from edge_targets._stability import unstable
 from edge_targets._transport import Completed, Recording
 from edge_targets.host import HostTarget

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_targets._base import Runtime, TargetError, ToolMissing
+from edge_targets._errors import TargetError, ToolMissing
+from edge_targets._measurement import Runtime
 from edge_targets._wheels import DevicePython, choose
 from tests.edge_targets.wheels import made_up
 

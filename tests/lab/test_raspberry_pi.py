@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge_targets import BenchmarkPlan, DeviceError, Timeout, ToolMissing
-from edge_targets._base import TargetError
+from edge_targets._errors import TargetError
 from edge_targets._parity import TOLERANCE_STEPS
 from edge_targets._ssh import Ssh
 from edge_targets._ssh_connect import Login
