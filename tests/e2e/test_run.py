@@ -27,6 +27,7 @@ def test_a_recipe_becomes_a_proven_model_that_repeats(edgesmith: Command, tiny: 
         "output_error": "pass",
         "worst_layer_sqnr": "pass",
         "min_sparsity": "pass",
+        "parity.host": "pass",
     }
     assert all(20 < layer["sqnr_db"] < 60 for layer in report["layers"])
     assert sum(layer["macs_share"] for layer in report["layers"]) == pytest.approx(1)

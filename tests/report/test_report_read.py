@@ -155,8 +155,9 @@ def _put(document: Any, place: tuple[Any, ...], odd: Any) -> None:
         if isinstance(document, list) and not (isinstance(key, int) and key < len(document)):
             return
         document = document[key]
-    if isinstance(document, dict) or (isinstance(document, list) and place[-1] < len(document)):
-        document[place[-1]] = odd
+    last = place[-1]
+    if isinstance(document, dict) or (isinstance(document, list) and isinstance(last, int) and last < len(document)):
+        document[last] = odd
 
 
 def test_parts_that_contradict_each_other_are_a_sentence(tmp_path: Path) -> None:
