@@ -11,8 +11,8 @@ import pytest
 
 from tests.small import Command, write_tiny
 
-# Started in the background of a script or by nohup, as CI may be, we inherit an ignored SIGINT or SIGHUP; so would every
-# command that the tests interrupt, and every program whose terminal they take away.
+# Started in the background of a script or by nohup, as CI may be, we inherit an ignored SIGINT or SIGHUP, and hand it
+# on to every command that the tests interrupt, and every program whose terminal they take away.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
