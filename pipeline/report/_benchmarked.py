@@ -96,7 +96,7 @@ def _how(found: JsonObject) -> str:
 def _complaints(rows: list[JsonObject], console: Console) -> None:
     for row in rows:
         error = row["error"]
-        notes = [note for note in (row.get("not_checked"), (row["measurement"] or {}).get("no_profile")) if note]
+        notes = [note for note in (row.get("not_checked"), (row.get("measurement") or {}).get("no_profile")) if note]
         if error is not None:
             notes = [error["what"], *(f"to mend it: {error['mend']}" for _ in [0] if error["mend"])]
         if not notes:
