@@ -65,7 +65,7 @@ def noise_inputs(model: Path, examples: int = EXAMPLES) -> NDArray[Any]:
         raise WrongInput(f"{model.name} takes {tensor.dtype}.", expected="a model that takes numbers")
     dtype = np.dtype(tensor.dtype)
     one = tensor.shape[1:]
-    one_bytes = max(1, tensor.size // max(1, *tensor.shape[:1])) * dtype.itemsize
+    one_bytes = max(1, tensor.size // max((1, *tensor.shape[:1]))) * dtype.itemsize
     if one_bytes > MOST_INPUT_BYTES:
         raise WrongInput(f"{model.name} takes inputs of {one_bytes} bytes.", expected=f"up to {MOST_INPUT_BYTES} bytes")
     return _noise((max(1, min(examples, MOST_INPUT_BYTES // one_bytes)), *one), dtype)

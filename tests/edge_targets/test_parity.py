@@ -19,6 +19,7 @@ from edge_targets._reference import golden_vectors, noise_inputs
 from edge_targets.host import HostTarget
 from edge_targets.tflite_graph import parse_graph, read_graph
 from tests.edge_targets.faulty import Faulty, with_other_weights
+from tests.edge_targets.one_operator import Tensor, one_operator
 
 WANTED = np.array([[10, 20, 30], [5, 4, -100]], np.int8)
 GOLDEN = (
@@ -163,6 +164,12 @@ def test_a_model_that_crashes_has_no_golden_vectors(crashing_model: Path) -> Non
 def test_noise_is_the_same_each_time_and_small(int8_model: Path, float_model: Path) -> None:
     assert (noise_inputs(int8_model) == noise_inputs(int8_model)).all()
     assert noise_inputs(float_model, 2).dtype == np.float32
+
+
+def test_a_model_that_takes_a_single_number_gets_some(tmp_path: Path) -> None:
+    model = tmp_path / "scalar.tflite"
+    model.write_bytes(one_operator("NEG", [Tensor((), "float32")], [Tensor((), "float32")]))
+    assert noise_inputs(model, 3).shape == (3,)
 
 
 # ---- the first layer ----
