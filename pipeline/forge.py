@@ -44,6 +44,9 @@ _NOUNS = (
 _CONVERSION = ("pipeline.convert", "pipeline._convert._model")
 """Modules that make bytes of a draft; with the second count the files beside it."""
 
+_PACKING = ("pipeline.ota", "edge_targets.tflite_graph")
+"""Modules that make what travels of bytes; the unpacker is among the files beside the second."""
+
 
 def drafts(
     recipe: Recipe, data: Dataset, cache: Cache, progress: Progress, *, trust_code: bool = False
@@ -76,7 +79,7 @@ def baseline(made: list[Draft], cache: Cache, work: Path, progress: Progress) ->
     draft = [draft for draft in made if not draft.traits][-1]
     key = key_of(kind="float32", draft=draft.sha256, code=code_version(*_CONVERSION, *_NOUNS))
     files, _ = _remembered(cache, key, lambda: {"model.tflite": convert.to_float32(draft)}, progress)
-    return _laid_down(files["model.tflite"], work / "baseline.tflite")
+    return _laid_down(files["model.tflite"], work / "baseline.tflite", cache, progress)
 
 
 def reference(draft: Draft, cache: Cache, progress: Progress) -> bytes | None:
@@ -112,7 +115,7 @@ def artifact(draft: Draft, recipe: Recipe, data: Dataset, cache: Cache, work: Pa
         return {"model.tflite": convert.slim(model) if settings.slim else model}
 
     files, _ = _remembered(cache, key, make, progress)
-    return _laid_down(files["model.tflite"], work / "model.tflite", travels=True)
+    return _laid_down(files["model.tflite"], work / "model.tflite", cache, progress, travels=True)
 
 
 def _begun(recipe: Recipe, data: Dataset, cache: Cache, progress: Progress, trust_code: bool) -> tuple[Draft, bool]:
@@ -224,8 +227,8 @@ def _remembered(cache: Cache, key: str, make: Callable[[], Files], progress: Pro
     return files, False
 
 
-def _laid_down(model: bytes, path: Path, *, travels: bool = False) -> Artifact:
-    parcel = ota.pack(model)
+def _laid_down(model: bytes, path: Path, cache: Cache, progress: Progress, *, travels: bool = False) -> Artifact:
+    parcel = _packed(model, cache, progress)
     atomic_write_bytes(path, model)
     if travels:
         atomic_write_bytes(path.with_name(f"{path.name}.{parcel.codec}"), parcel.data)
@@ -240,6 +243,19 @@ def _laid_down(model: bytes, path: Path, *, travels: bool = False) -> Artifact:
         inputs=tuple(TensorSpec.of(graph.tensors[index]) for index in graph.inputs),
         outputs=tuple(TensorSpec.of(graph.tensors[index]) for index in graph.outputs),
     )
+
+
+def _packed(model: bytes, cache: Cache, progress: Progress) -> ota.Parcel:
+    """What travels of a model. To find the smallest takes longer than most of what a run does with a cached one."""
+    key = key_of(kind="parcel", model=sha256_of(model), code=code_version(*_PACKING))
+
+    def make() -> Files:
+        parcel = ota.pack(model)
+        return {parcel.codec: parcel.data}
+
+    files, _ = _remembered(cache, key, make, progress)
+    [(codec, data)] = files.items()
+    return ota.Parcel(codec, data)
 
 
 def _seed_of(recipe: Recipe, index: int, stage: Stage) -> int:
