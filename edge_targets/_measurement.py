@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 Provenance = Literal["device", "host", "emulated", "simulated"]
 # From what means most to what means least.
 PROVENANCES: tuple[Provenance, ...] = ("device", "host", "emulated", "simulated")
+# Those whose latencies mean something for the target.
+TIMED: tuple[Provenance, ...] = ("device", "host")
+# The keys of a measurement that must be alike before two latencies say anything about two models.
+SETUP = ("provenance", "runtime", "runtime_version", "kernels", "delegate", "threads")
 Runtime = Literal["auto", "ai_edge_litert", "tflite_runtime", "tensorflow"]
 Kernels = Literal["auto", "xnnpack", "builtin", "reference"]
 
@@ -124,7 +128,7 @@ class Conditions:
     throttled: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """One model's latency on one target, with all that the figure depends on.
 
@@ -177,21 +181,21 @@ class Measurement:
     runtime_version: str
     kernels: str
     threads: int
-    delegate: str | None
-    warmup_runs: int
-    runs: int
-    latencies_us: tuple[float, ...]
-    median_us: float | None
-    median_ci_us: tuple[float, float] | None
-    p90_us: float | None
-    p90_ci_us: tuple[float, float] | None
-    p99_us: float | None
-    p99_ci_us: tuple[float, float] | None
-    mean_us: float | None
-    min_us: float | None
-    peak_rss_bytes: int | None
-    load_us: float | None
-    first_us: float | None
+    delegate: str | None = None
+    warmup_runs: int = 0
+    runs: int = 0
+    latencies_us: tuple[float, ...] = ()
+    median_us: float | None = None
+    median_ci_us: tuple[float, float] | None = None
+    p90_us: float | None = None
+    p90_ci_us: tuple[float, float] | None = None
+    p99_us: float | None = None
+    p99_ci_us: tuple[float, float] | None = None
+    mean_us: float | None = None
+    min_us: float | None = None
+    peak_rss_bytes: int | None = None
+    load_us: float | None = None
+    first_us: float | None = None
     device: DeviceInfo
     max_us: float | None = None
     std_us: float | None = None

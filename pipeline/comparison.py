@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_targets._comparison import Difference, difference, verdict_of
+from edge_targets._measurement import SETUP, TIMED
 from pipeline.errors import BrokenPromise, UsageError
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ MODELS = ("first", "second")
 RUN_TO_RUN = 0.05
 """Two runs at two times differ by this share for no reason of the model's (processor clock, memory layout)."""
 
-# What must be alike before two latencies say anything about two models.
-_CONDITIONS = ("provenance", "runtime", "runtime_version", "kernels", "threads", "delegate")
 _LIMIT = re.compile(r"\s*(median|size|ota|metric)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*(%?)\s*")
 
 
@@ -240,7 +239,7 @@ def _incomparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[s
     """Why the latencies of two measurements say nothing about their models."""
     reasons = [
         f"another {name.replace('_', ' ')} ({first.get(name)}, {second.get(name)})"
-        for name in _CONDITIONS
+        for name in SETUP
         if first.get(name) != second.get(name)
     ]
     if _machine(first) != _machine(second):
@@ -256,7 +255,7 @@ def _timeless(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
     reasons = [
         f"{each['target']}: its latency is {each['provenance']}, not measured on a device"
         for each in measurements
-        if each["provenance"] not in ("device", "host")
+        if each["provenance"] not in TIMED
     ]
     return reasons + [
         f"{each['target']} was unstable: {each['unstable']}" for each in measurements if each.get("unstable")
@@ -291,7 +290,7 @@ def _half_width(row: Mapping[str, Any]) -> float:
 
 
 def _conditions(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row.get(name) for name in ("target", *_CONDITIONS, "device")}
+    return {name: row.get(name) for name in ("target", *SETUP, "device")}
 
 
 def _sizes(models: Sequence[Path]) -> tuple[float, float]:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_targets._measurement import SETUP, TIMED
+
 if TYPE_CHECKING:
     from pipeline.history import Record
 
@@ -22,8 +24,6 @@ SPREADS = 4.0
 
 WORSE_VALUE = 0.005
 """A metric that fell by more than this is told."""
-
-_SETUP = ("target", "provenance", "runtime", "runtime_version", "threads", "kernels", "delegate")
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ def _figures(record: Record) -> list[tuple[tuple[object, ...], float]]:
         ((record.metric, ""), record.value),
     ]
     for row in record.measurements:
-        if row.get("provenance") in ("device", "host") and not row.get("unstable"):
+        if row.get("provenance") in TIMED and not row.get("unstable"):
             device = row.get("device") or {}
-            setup = (*(row.get(name) for name in _SETUP), device.get("machine"), device.get("cpu_model"))
+            setup = (*(row.get(name) for name in ("target", *SETUP)), device.get("machine"), device.get("cpu_model"))
             figures.append(((f"median {row.get('target')}", "us", *setup), row.get("median_us")))
     return [(key, float(value)) for key, value in figures if value is not None and math.isfinite(value)]

@@ -12,6 +12,7 @@ import numpy as np
 
 from edge_targets._base import Target
 from edge_targets._errors import TargetError
+from edge_targets._measurement import TIMED
 from edge_targets.tflite_cost import WeightCost, total_macs, weight_costs
 from edge_targets.tflite_graph import Graph, Tensor, parse_graph
 from pipeline import _sqnr
@@ -250,7 +251,7 @@ def _latency_check(target: str, limit_us: float, found: Measurement | None) -> C
     if found is None:
         why = f"the target '{target}' was not measured: name it in targets"
         return Check.not_measured(name, limit_us, "us", why)
-    if found.provenance not in ("device", "host"):
+    if found.provenance not in TIMED:
         return Check.not_measured(name, limit_us, "us", f"the number at hand is {found.provenance}, not measured there")
     if found.median_us is None:
         return Check.not_measured(name, limit_us, "us", f"{found.runtime} {found.runtime_version} tells no median")

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from edge_targets._measurement import SETUP, TIMED
 from pipeline.report import _format as fmt
 from pipeline.report._json import JsonObject
 
 Tone = Literal["better", "worse", "same", "unknown"]
-
-TIMED = ("device", "host")
-"""Provenances whose latency means something for the target; never `emulated` or `simulated`."""
 
 _SHORT = {"auc": "AUC", "f1": "F1", "mae": "MAE", "r2": "R²", "rmse": "RMSE", "roc": "ROC", "std": "SD"}
 """Words of figures' names that people write otherwise."""
@@ -256,8 +254,7 @@ def _sign(check: JsonObject) -> str:
 
 
 def _setup_key(row: JsonObject) -> tuple[str, ...]:
-    names = ("target", "provenance", "runtime", "runtime_version", "kernels", "delegate", "threads")
-    return tuple(str(row.get(name)) for name in names)
+    return tuple(str(row.get(name)) for name in ("target", *SETUP))
 
 
 def _setup(rows: list[JsonObject]) -> Setup:
