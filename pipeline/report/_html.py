@@ -11,10 +11,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from edge_targets._measurement import TIMED
 from pipeline.report import _charts, _device_charts, _devices, _npu, _profile, _runs, _task_charts, _task_tables
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
 from pipeline.report._json import JsonObject
+from pipeline.report._templates import environment, facts_of
 
 _HERE = Path(__file__).parent
 
@@ -44,10 +46,7 @@ def html_page(document: JsonObject) -> str:
     """
     return _rendered(
         "report.html",
-        report=document,
-        verdict=summary.verdict(document),
-        headlines=summary.headlines(document),
-        checks=summary.checks(document),
+        **facts_of(document),
         setups=summary.setups(document),
         figures=_task_tables.figures(document),
         task_notes=_task_tables.notes(document),
@@ -60,7 +59,6 @@ def html_page(document: JsonObject) -> str:
         latencies=_device_charts.many_latencies_chart(document),
         curves=_charts.curve_charts(document),
         profiles=_profile.profiles(document),
-        device_rows=_devices.device_rows(document),
     )
 
 
@@ -78,11 +76,11 @@ def _rendered(template: str, **values: object) -> str:
     # Our own files, never a user's.
     style, script = (Markup(_HERE.joinpath(name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))  # noqa: S704
     page: str = (
-        _environment()
+        _templates()
         .get_template(template)
         .render(
             marks=summary.MARKS,
-            timed=summary.TIMED,
+            timed=TIMED,
             untimed=_UNTIMED,
             most_in_line=MOST_IN_LINE,
             many_from=MANY_FROM,
@@ -95,22 +93,10 @@ def _rendered(template: str, **values: object) -> str:
     return page
 
 
-def _environment() -> Any:
-    import jinja2  # a page is drawn once a run; commands that draw none need not wait for it
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    words = (fmt.size, fmt.latency, fmt.interval, fmt.duration, fmt.percent, fmt.number, fmt.quantity)
-    environment.filters.update({word.__name__: word for word in words})
-    environment.globals.update(npu_headings=_npu.HEADINGS)
-    environment.filters.update(
-        figures=summary.figures,
+def _templates() -> Any:
+    templates = environment(_shown)
+    templates.globals.update(npu_headings=_npu.HEADINGS)
+    templates.filters.update(
         step_figures=summary.step_figures,
         conditions=_devices.conditions,
         memory=_npu.memory,
@@ -119,7 +105,7 @@ def _environment() -> Any:
         breakable=_breakable,
         needs_lines=_needs_lines,
     )
-    return environment
+    return templates
 
 
 def _shown(value: object) -> object:

@@ -8,15 +8,15 @@ content (CommonMark 0.31, sections 4.5 and 6.1).
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.report import _card, _devices, _runs
+from pipeline.report import _card, _runs
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
 from pipeline.report._json import JsonObject, json_text
+from pipeline.report._templates import environment, facts_of
 
 MOST_LAYERS = 150
 """A comment on GitHub ends at 65,536 letters."""
@@ -39,11 +39,7 @@ def pull_request(documents: list[JsonObject]) -> str:
     [document] = documents
     return _rendered(
         "pull_request.md",
-        report=document,
-        verdict=summary.verdict(document),
-        headlines=summary.headlines(document),
-        checks=summary.checks(document),
-        device_rows=_devices.device_rows(document),
+        **facts_of(document),
         most_devices=MOST_DEVICES,
         most_layers=MOST_LAYERS,
     )
@@ -53,12 +49,8 @@ def model_card(document: JsonObject) -> str:
     """A report as a model card: the fields and headings of Hugging Face's, filled with what the run knows."""
     return _rendered(
         "model_card.md",
-        report=document,
+        **facts_of(document),
         card=_card.card(document),
-        verdict=summary.verdict(document),
-        headlines=summary.headlines(document),
-        checks=summary.checks(document),
-        device_rows=_devices.device_rows(document),
         most_devices=MOST_DEVICES,
     )
 
@@ -109,20 +101,8 @@ def _shown(value: object) -> Markup:
 
 
 def _rendered(template: str, **values: Any) -> str:
-    import jinja2  # commands that draw nothing need not wait for it
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    words = (fmt.size, fmt.latency, fmt.interval, fmt.duration, fmt.percent, fmt.number, fmt.quantity)
-    environment.filters.update({word.__name__: word for word in words})
-    environment.filters.update(code=code, cell=cell, fenced=fenced, json=json_text, yaml=_card.yaml_text)
-    environment.filters.update(figures=summary.figures)
-    text: str = environment.get_template(template).render(marks=summary.MARKS, **values)
+    templates = environment(_shown)
+    templates.filters.update(code=code, cell=cell, fenced=fenced, json=json_text, yaml=_card.yaml_text)
+    text: str = templates.get_template(template).render(marks=summary.MARKS, **values)
     # Where a part was left out, more than one empty line would stay.
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"
