@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class NpuEstimate:
-    """One model on one neural processor, by its compiler's own model of it: a calculation, never a measurement.
+class NpuFigures:
+    """The figures of a compiler's own model of one neural processor: a calculation, never a measurement.
 
     Attributes:
         accelerator: `ethos-u55-128`.
@@ -18,8 +18,6 @@ class NpuEstimate:
         inference_us: the same at that clock; None where it has no part.
         inferences_per_s: how many such a second has; None where it has no part.
         sram_bytes, flash_bytes, dram_bytes: what the compiled model takes of each.
-        on_npu, on_cpu: the model's operators here and there.
-        cpu_kinds: which kinds stay on the processor; their time is in no figure here.
     """
 
     accelerator: str
@@ -32,6 +30,17 @@ class NpuEstimate:
     sram_bytes: int
     flash_bytes: int
     dram_bytes: int
+
+
+@dataclass(frozen=True)
+class NpuEstimate(NpuFigures):
+    """The figures, and which part of the model they are of.
+
+    Attributes:
+        on_npu, on_cpu: the model's operators here and there.
+        cpu_kinds: which kinds stay on the processor; their time is in no figure here.
+    """
+
     on_npu: int
     on_cpu: int
     cpu_kinds: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from edge_targets._errors import DeviceError, TargetError, Timeout, ToolMissing, UnusableModel
 from edge_targets._npu import NpuEstimate
@@ -25,14 +25,15 @@ INSTALL = "pip install 'edgesmith[mcu]'"
 TIMEOUT_S = 300.0
 COMPILED = "ethos-u"
 """The custom operator that a compiled piece becomes."""
-ACCELERATORS = (
+EthosU = Literal[
     "ethos-u55-32",
     "ethos-u55-64",
     "ethos-u55-128",
     "ethos-u55-256",
     "ethos-u65-256",
     "ethos-u65-512",
-)
+]
+ACCELERATORS: tuple[EthosU, ...] = get_args(EthosU)
 # Vela's own file of systems. On both, weights lie in flash, as on a microcontroller; U65's default has DRAM.
 _CONFIG = "Arm/vela.ini"
 _SYSTEMS = {"ethos-u55": "Ethos_U55_High_End_Embedded", "ethos-u65": "Ethos_U65_Embedded"}

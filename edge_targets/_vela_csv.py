@@ -6,9 +6,9 @@ import csv
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from edge_targets._errors import DeviceError
+from edge_targets._npu import NpuFigures
 
 MOST_BYTES = 64 * 2**20
 # Vela counts memories in these.
@@ -17,32 +17,7 @@ KIB = 1024
 _CLOSE = 1e-6
 
 
-@dataclass(frozen=True)
-class Summary:
-    """The one line of the summary.
-
-    Attributes:
-        accelerator: `ethos-u55-128`.
-        system, memory_mode: the configuration that Vela took.
-        clock_hz: the core's clock.
-        cycles: of one inference, what runs on the Ethos-U.
-        inference_us, inferences_per_s: the same in time; None where nothing runs there.
-        sram_bytes, flash_bytes, dram_bytes: what the compiled model takes.
-    """
-
-    accelerator: str
-    system: str
-    memory_mode: str
-    clock_hz: float
-    cycles: int
-    inference_us: float | None
-    inferences_per_s: float | None
-    sram_bytes: int
-    flash_bytes: int
-    dram_bytes: int
-
-
-def read_summary(text: str) -> Summary:
+def read_summary(text: str) -> NpuFigures:
     """The summary CSV.
 
     Raises:
@@ -59,7 +34,7 @@ def read_summary(text: str) -> Summary:
     per_s = _number(row, "inferences_per_second") if cycles else None
     if per_s is not None and not math.isclose(per_s * seconds, 1, rel_tol=_CLOSE):
         raise strange(f"{per_s:g} inferences a second do not take {seconds:g} s each")
-    return Summary(
+    return NpuFigures(
         accelerator=_text(row, "accelerator_configuration").lower().replace("_", "-"),
         system=_text(row, "system_config"),
         memory_mode=_text(row, "memory_mode"),
@@ -73,7 +48,7 @@ def read_summary(text: str) -> Summary:
     )
 
 
-def check_layers(text: str, summary: Summary) -> None:
+def check_layers(text: str, summary: NpuFigures) -> None:
     """Hold the per-layer CSV against the summary: its layers' cycles must add up to the whole.
 
     Raises:

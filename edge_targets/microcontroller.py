@@ -16,7 +16,7 @@ from edge_targets._mcu_places import NOWHERE, NPU, Memory, by_vela, placements, 
 from edge_targets._measurement import BenchmarkPlan, DeviceInfo, Measurement, Runtime
 from edge_targets._placement import Placement, Placements
 from edge_targets._transport import Local, Transport
-from edge_targets._vela import ACCELERATORS, COMPILED, Compiled
+from edge_targets._vela import ACCELERATORS, COMPILED, Compiled, EthosU
 from edge_targets.tflite_graph import Graph, read_graph
 
 if TYPE_CHECKING:
@@ -26,15 +26,7 @@ if TYPE_CHECKING:
     from edge_targets._parity import Outputs
 
 NONE = "none"
-Accelerator = Literal[
-    "none",
-    "ethos-u55-32",
-    "ethos-u55-64",
-    "ethos-u55-128",
-    "ethos-u55-256",
-    "ethos-u65-256",
-    "ethos-u65-512",
-]
+Accelerator = Literal["none", EthosU]
 
 
 class MicrocontrollerTarget(Target):
@@ -240,21 +232,9 @@ def _simulated(
         runtime_version=told[1],
         kernels=_kernels(npu),
         threads=1,
-        delegate=None,
-        warmup_runs=0,
-        runs=0,
-        latencies_us=(),
         median_us=whole_us,
-        median_ci_us=None,
-        p90_us=None,
-        p90_ci_us=None,
-        p99_us=None,
-        p99_ci_us=None,
         mean_us=whole_us,
         min_us=whole_us,
-        peak_rss_bytes=None,
-        load_us=None,
-        first_us=None,
         device=chip,
         arena_bytes=arena_bytes,
         npu=npu,
