@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -33,9 +33,7 @@ class Difference:
 
     Attributes:
         ratio: of the two medians, second by first; 1.03 is 3 % slower.
-        low, high: the interval of the ratio.
-        confidence: of that interval.
-        launches: how many times both were started anew and measured side by side.
+        low, high: the interval of the ratio, at `CONFIDENCE`.
         verdict: `faster` or `slower` where the interval lies beyond `LEAST_CHANGE`'s neighbourhood of 1; else
             `can't tell`.
     """
@@ -43,13 +41,7 @@ class Difference:
     ratio: float
     low: float
     high: float
-    confidence: float
-    launches: int
     verdict: Verdict
-
-    def to_json(self) -> dict[str, Any]:
-        """The difference as `compare --json` prints it."""
-        return asdict(self)
 
 
 def difference(launches: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Difference:
@@ -75,7 +67,7 @@ def difference(launches: Sequence[tuple[Sequence[float], Sequence[float]]]) -> D
     averages = np.sort((changes[places[0]] + changes[places[1]]) / 2)  # Walsh averages, (n (n + 1) / 2,)
     rank = _signed_rank(len(changes), (1 - CONFIDENCE) / 2)
     low, high = math.exp(averages[rank - 1]), math.exp(averages[-rank])
-    return Difference(math.exp(float(np.median(averages))), low, high, CONFIDENCE, len(launches), verdict_of(low, high))
+    return Difference(math.exp(float(np.median(averages))), low, high, verdict_of(low, high))
 
 
 def verdict_of(low: float, high: float) -> Verdict:

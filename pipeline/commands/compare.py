@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.commands import _devices as on_devices
 from pipeline.commands import _shared as shared
 from pipeline.errors import UsageError
 
@@ -23,9 +24,7 @@ MODEL = ".tflite"
 @click.command()
 @click.argument("sides", metavar="A [B]", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--target", "targets", multiple=True, metavar="NAME", help="Where to measure; two of them for one model.")
-@click.option(
-    "--targets", "profiles", type=click.Path(path_type=Path), help="Default: ~/.config/edgesmith/targets.yaml."
-)
+@on_devices.profiles
 @click.option(
     "--launches", type=click.IntRange(min=8), default=10, show_default=True, help="How often both start anew."
 )

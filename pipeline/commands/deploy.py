@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.commands import _devices as on_devices
 from pipeline.commands import _shared as shared
 
 if TYPE_CHECKING:
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", metavar="MODEL|RUN_FOLDER|BUNDLE", required=False, type=click.Path(path_type=Path))
 @click.option("--target", "targets", multiple=True, required=True, metavar="NAME", help="A device; repeatable.")
-@click.option(
-    "--targets", "profiles", type=click.Path(path_type=Path), help="Default: ~/.config/edgesmith/targets.yaml."
-)
+@on_devices.profiles
 @click.option("--name", help="What it is deployed as; default: the recipe's name, or the file's.")
 @click.option("--packed", is_flag=True, help="Send the model compressed, to devices with Python.")
 @click.option("--data", type=click.Path(path_type=Path), help="An .npz of real inputs for the self-test.")
