@@ -120,3 +120,13 @@ def _operator(number: int, operator: Operator, places: Mapping[str, int]) -> Any
                 raise AttributeError(f"{table} has no {name}")
             setattr(made.builtinOptions, name, value)
     return made
+
+
+def model_that_keeps_busy(operators: int) -> bytes:
+    """So many operators whose axes are one constant of a million numbers."""
+    tensors = {"axes": constant([1] * 10**6), "t0": Tensor((1, 8, 4))}
+    chain = []
+    for number in range(1, operators + 1):
+        tensors[f"t{number}"] = Tensor((1, 8, 4))
+        chain.append(Operator("MEAN", [f"t{number - 1}", "axes"], [f"t{number}"]))
+    return model(tensors, chain)

@@ -27,7 +27,7 @@ from pipeline.errors import UsageError
 from pipeline.inspection import Options, inspect
 from pipeline.progress import Progress
 from pipeline.report import render_inspection
-from tests.edge_targets.one_operator import Operator, Tensor, constant, model, zeros
+from tests.edge_targets.one_operator import Operator, Tensor, model, model_that_keeps_busy, zeros
 from tests.edge_targets.test_edgetpu_rules import BREAKS, MEETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -251,13 +251,7 @@ def mutated(whole: bytes, rng: random.Random) -> bytes:
 
 
 def test_a_file_that_is_built_to_keep_us_busy_does_not() -> None:
-    """Thousands of operators whose axes are one constant of a million numbers."""
-    tensors = {"axes": constant([1] * 10**6), "t0": Tensor((1, 8, 4))}
-    operators = []
-    for number in range(1, 3001):
-        tensors[f"t{number}"] = Tensor((1, 8, 4))
-        operators.append(Operator("MEAN", [f"t{number - 1}", "axes"], [f"t{number}"]))
-    graph = parse_graph(model(tensors, operators))
+    graph = parse_graph(model_that_keeps_busy(3000))
     begin = time.process_time()
     assert len(placements(graph, "usb3").operators) == 3000
     assert time.process_time() - begin < 5

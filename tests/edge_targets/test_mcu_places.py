@@ -13,7 +13,15 @@ from edge_targets import UnusableModel
 from edge_targets._mcu_places import Memory, placements, predicted, too_large
 from edge_targets._placement import Placements
 from edge_targets.tflite_graph import parse_graph
-from tests.edge_targets.one_operator import Operator, Tensor, constant, model, one_operator, zeros
+from tests.edge_targets.one_operator import (
+    Operator,
+    Tensor,
+    constant,
+    model,
+    model_that_keeps_busy,
+    one_operator,
+    zeros,
+)
 from tests.edge_targets.test_edgetpu_map import mutated
 from tests.edge_targets.test_edgetpu_rules import BREAKS, MEETS
 
@@ -197,13 +205,7 @@ def test_2000_damaged_files_end_in_a_message_or_in_places() -> None:
 
 
 def test_a_file_that_is_built_to_keep_us_busy_does_not() -> None:
-    """Thousands of operators whose axes are one constant of a million numbers."""
-    tensors = {"axes": constant([1] * 10**6), "t0": Tensor((1, 8, 4))}
-    operators = []
-    for number in range(1, 3001):
-        tensors[f"t{number}"] = Tensor((1, 8, 4))
-        operators.append(Operator("MEAN", [f"t{number - 1}", "axes"], [f"t{number}"]))
-    content = model(tensors, operators)
+    content = model_that_keeps_busy(3000)
     begin = time.process_time()
     assert len(placed(content).operators) == 3000
     assert time.process_time() - begin < 5
