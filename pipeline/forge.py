@@ -41,7 +41,7 @@ _NOUNS = (
 )
 """Modules whose code shapes every stage's result."""
 
-_CONVERSION = ("pipeline.convert", "pipeline._convert._model")
+_CONVERSION = ("pipeline.convert", "pipeline._convert._converter")
 """Modules that make bytes of a draft; with the second count the files beside it."""
 
 _PACKING = ("pipeline.ota", "edge_targets.tflite_graph")
