@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from edge_targets._errors import DeviceError, TargetError, ToolMissing, UnusableModel, WrongInput
 from edge_targets._measurement import Conditions, DeviceInfo
+from edge_targets._noise import ErrorDetails, Noise
 from edge_targets._on_device import PROTOCOL
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MOST_TEXT = 2000
 MOST_STDERR_LINES = 3
 MOST_NUMBER = 1e308
+MOST_BINS = 32
 # Shells tell of a program that is missing or may not be run with these, and of a signal with 128 + its number.
 NOT_EXECUTABLE, NOT_FOUND, SIGNALLED, MOST_SIGNAL = 126, 127, 128, 64
 
@@ -124,6 +126,40 @@ def number(answer: Json, key: str) -> float:
     return value
 
 
+def real(answer: Json, key: str) -> float:
+    """A finite number of either sign."""
+    return _real(answer.get(key), key)
+
+
+def span(answer: Json, key: str) -> tuple[float, float]:
+    """Two finite numbers, the lesser first."""
+    values = [_real(value, key) for value in _list(answer, key, 2)]
+    if len(values) != 2 or values[0] > values[1]:
+        raise strange(f"its '{key}' is not a range")
+    return values[0], values[1]
+
+
+def noise(found: Json) -> Noise:
+    """What was found of a pair of tensors; the details are all there, or none of them."""
+    signal, power = optional_number(found, "signal"), optional_number(found, "noise")
+    if "bins" not in found:
+        return Noise(signal, power)
+    details = ErrorDetails(
+        mean=real(found, "mean"),
+        worst=number(found, "worst"),
+        bin_width=number(found, "bin_width"),
+        bins=tuple(counts(found, "bins", most=MOST_BINS)),
+        range=span(found, "range"),
+        usual=span(found, "usual"),
+        channels=count(found, "channels"),
+        lost_channels=count(found, "lost_channels"),
+        channel_spread=number(found, "channel_spread"),
+        channel_noise=number(found, "channel_noise"),
+        shift=number(found, "shift"),
+    )
+    return Noise(signal, power, details)
+
+
 def counts(answer: Json, key: str, most: int) -> list[int]:
     """A list of 1 to `most` whole numbers."""
     return [_whole(value, key) for value in _list(answer, key, most)]
@@ -191,6 +227,13 @@ def _list(answer: Json, key: str, most: int) -> list[Any]:
     if not isinstance(value, list) or not 1 <= len(value) <= most:
         raise strange(f"its '{key}' is not a list of 1 to {most} entries")
     return value
+
+
+def _real(value: Any, key: str) -> float:
+    # A bool is an int to isinstance; a whole number of many digits is too large for a float, as 1e999 is.
+    if type(value) not in (int, float) or not abs(value) < MOST_NUMBER:
+        raise strange(f"its '{key}' is not a finite number")
+    return float(value)
 
 
 def _whole(value: Any, key: str) -> int:

@@ -176,27 +176,31 @@ def tensors(request: Json) -> Json:
 
 
 def noise(request: Json) -> Json:
-    """Run two models over the same examples, and sum up how far tensors inside one are from those in the other.
+    """Run two models over the same examples, and tell how far tensors inside one are from those in the other.
 
     Request: "models" (the reference and the other), "runtime", "num_threads", "inputs" (a .npy (n, ...) for each),
-    "pairs" (the tensor's index in the reference and in the other, the other's scale and zero point; for each).
-    Answer: "examples", and "pairs": "signal" and "noise" of each: the sums of reference² and of
-    (reference - scale * (other - zero point))², or null where that is no finite number.
+    "script" (`_on_device_noise.py`, which keeps the sums), "pairs" (the tensor's index in the reference and in the
+    other, the other's scale and zero point; for each).
+    Answer: "examples", and "pairs": what the script's `Tally` answers of each, "signal" and "noise" among it: the sums
+    of reference² and of (reference - scale * (other - zero point))², or null where that is no finite number.
     """
     import numpy as np
 
     runtime = Runtime(request)
     interpreters = [runtime.load(path, request["num_threads"], inside=True) for path in request["models"]]
     examples = [np.load(path, mmap_mode="r", allow_pickle=False) for path in request["inputs"]]
-    sums = np.zeros((len(request["pairs"]), 2))
+    tally_of = runpy.run_path(request["script"])["Tally"]
+    tallies = [tally_of(pair) for pair in request["pairs"]]
     with model_trouble("one of the models"), np.errstate(all="ignore"):
         for place, interpreter in enumerate(interpreters):
             take_one(interpreter, examples[place])
         for example in range(len(examples[0])):
             for place, interpreter in enumerate(interpreters):
                 run_one(interpreter, examples[place][example : example + 1])
-            sums += [powers(interpreters, pair) for pair in request["pairs"]]
-    pairs = [{"signal": finite(signal), "noise": finite(noise)} for signal, noise in sums.tolist()]
+            for tally in tallies:
+                first, second = tally.places
+                tally.add(interpreters[0].get_tensor(first), interpreters[1].get_tensor(second))
+        pairs = [tally.answer() for tally in tallies]
     return dict(runtime.facts(), examples=len(examples[0]), pairs=pairs)
 
 
@@ -518,23 +522,6 @@ def run_one(interpreter: Any, example: Any) -> None:
     interpreter.reset_all_variables()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], example)
     interpreter.invoke()
-
-
-def powers(interpreters: Sequence[Any], pair: Sequence[Any]) -> tuple[float, float]:
-    """The sums of squares of one tensor of the reference, and of what the other's differs from it."""
-    import numpy as np
-
-    reference, other = (
-        interpreter.get_tensor(pair[place]).ravel().astype(np.float32) for place, interpreter in enumerate(interpreters)
-    )
-    scale, zero_point = np.float32(pair[2]), np.float32(pair[3])
-    difference = reference - (other - zero_point) * scale
-    return float(np.square(reference).sum(dtype=np.float64)), float(np.square(difference).sum(dtype=np.float64))
-
-
-def finite(number: float) -> float | None:
-    """JSON knows no infinity and no NaN."""
-    return number if abs(number) < float("inf") else None
 
 
 # ---- memory ----

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_targets import _answer, _energy, _on_device, _statistics, _unpack
+from edge_targets import _answer, _energy, _on_device, _on_device_noise, _statistics, _unpack
 from edge_targets._base import Target
 from edge_targets._bundle import Bundle
 from edge_targets._deploy import Installer
@@ -231,16 +231,14 @@ class Runner:
             "models": [self._transport.push(path, f"model-{place}.tflite") for place, path in enumerate(models)],
             "runtime": runtime,
             "num_threads": 1,
+            "script": self._transport.push(Path(_on_device_noise.__file__), "noise.py"),
             "inputs": [self._push_array(array, f"inputs-{place}.npy") for place, array in enumerate(inputs)],
             "pairs": [list(astuple(pair)) for pair in pairs],
         }
         answer = self.ask("noise", request, subject="one of the models", timeout_s=EVALUATE_TIMEOUT_S)
         if _answer.count(answer, "examples") != len(inputs[0]):
             raise _answer.strange(f"it ran another number of examples than {len(inputs[0])}")
-        return [
-            Noise(_answer.optional_number(found, "signal"), _answer.optional_number(found, "noise"))
-            for found in _answer.groups(answer, "pairs", exactly=len(pairs))
-        ]
+        return [_answer.noise(found) for found in _answer.groups(answer, "pairs", exactly=len(pairs))]
 
     def _push_array(self, array: NDArray[Any], name: str) -> str:
         with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:

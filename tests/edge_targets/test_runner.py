@@ -175,7 +175,7 @@ def test_what_is_asked_and_told_of_noise(int8_model: Path) -> None:
     assert request["pairs"] == [[1, 2, 0.5, 3], [4, 5, 1.0, 0]]
     assert request["models"] == ["/recording/model-0.tflite", "/recording/model-1.tflite"]
     assert sorted(recording.pushed) == sorted(
-        [RUNNER, "model-0.tflite", "model-1.tflite", "inputs-0.npy", "inputs-1.npy"]
+        [RUNNER, "noise.py", "model-0.tflite", "model-1.tflite", "inputs-0.npy", "inputs-1.npy"]
     )
     assert [one.sqnr_db for one in found] == [20.0, None]
 
@@ -184,6 +184,30 @@ def test_what_is_asked_and_told_of_noise(int8_model: Path) -> None:
 def test_noise_that_is_none_is_refused(number: Any, int8_model: Path) -> None:
     with pytest.raises(DeviceError, match="cannot be trusted"):
         compared(int8_model, {**NOISE, "pairs": [{"signal": number, "noise": 1}] * 2})
+
+
+DETAILS: dict[str, Any] = {
+    **{"mean": -0.5, "worst": 2.0, "bin_width": 0.5, "bins": [1, 2], "range": [-1, 1.5], "usual": [-1, 1]},
+    **{"channels": 4, "lost_channels": 1, "channel_spread": 10.0, "channel_noise": 0.1, "shift": 0.2},
+}
+
+
+def test_the_details_of_an_error_are_told(int8_model: Path) -> None:
+    [found, _] = compared(int8_model, {**NOISE, "pairs": [{"signal": 100, "noise": 1, **DETAILS}] * 2})[0]
+    assert found.details is not None
+    assert (found.details.bins, found.details.usual, found.details.mean) == ((1, 2), (-1.0, 1.0), -0.5)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        *({"mean": "0"}, {"worst": -1}, {"bins": [1] * 33}, {"bins": [-1]}, {"usual": [2, 1]}, {"usual": [1]}),
+        *({"range": [10**400, 10**401]}, {"lost_channels": 0.5}, {"shift": None}),
+    ],
+)
+def test_details_that_are_none_are_refused(lie: dict[str, Any], int8_model: Path) -> None:
+    with pytest.raises(DeviceError, match="cannot be trusted"):
+        compared(int8_model, {**NOISE, "pairs": [{"signal": 100, "noise": 1, **DETAILS, **lie}] * 2})
 
 
 @pytest.mark.parametrize("lie", [{"examples": 3}, {"pairs": []}, {"pairs": [{"signal": 1, "noise": 1}]}])
