@@ -39,7 +39,7 @@ class Row:
         unit: `us`, `bytes`, or nothing.
         first, second: the figures; None where a side has none.
         change: second by first, minus 1; for a metric, second minus first.
-        low, high: the interval of the change, or None where it is exact or not known.
+        low, high: the interval of the change, or None where it is exact or not known, as of a calculated latency.
         verdict: in a word or two.
     """
 
@@ -227,8 +227,14 @@ def _latencies(first: Mapping[str, Any], second: Mapping[str, Any], force: bool)
         why = _incomparable(ones[name], twos[name])
         reasons += [f"{name}: {reason}" for reason in why]
         if force or not why:
-            rows.append(_stored_row(f"median {name}", ones[name], twos[name]))
+            rows.append(_stored_row(_median_of(name, ones[name], twos[name]), ones[name], twos[name]))
     return rows, reasons
+
+
+def _median_of(target: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """`median host`, `median coral (simulated)`: rows are quoted without the reasons below them."""
+    untimed = [each["provenance"] for each in (first, second) if each["provenance"] not in TIMED]
+    return f"median {target} ({untimed[0]})" if untimed else f"median {target}"
 
 
 def _by_target(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -244,6 +250,8 @@ def _incomparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[s
     ]
     if _machine(first) != _machine(second):
         reasons.append(f"another device ({_machine(first)}, {_machine(second)})")
+    if first["provenance"] == second["provenance"]:
+        reasons += _untimed(first)
     reasons += [
         f"{which} was unstable: {row['unstable']}" for which, row in _sides(first, second) if row.get("unstable")
     ]
@@ -252,14 +260,16 @@ def _incomparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[s
 
 def _timeless(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
     """Which of the measurements have latencies that mean nothing, and why."""
-    reasons = [
-        f"{each['target']}: its latency is {each['provenance']}, not measured on a device"
-        for each in measurements
-        if each["provenance"] not in TIMED
-    ]
+    reasons = [f"{each['target']}: {why}" for each in measurements for why in _untimed(each)]
     return reasons + [
         f"{each['target']} was unstable: {each['unstable']}" for each in measurements if each.get("unstable")
     ]
+
+
+def _untimed(row: Mapping[str, Any]) -> list[str]:
+    if row["provenance"] in TIMED:
+        return []
+    return [f"its latency is {row['provenance']}, not measured on a device"]
 
 
 def _sides(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -276,17 +286,23 @@ def _stored_row(name: str, first: Mapping[str, Any], second: Mapping[str, Any]) 
     if not one or not two:
         return Row(name, "us", one, two, None, None, None, "not known")
     ratio = two / one
+    if not (_has_interval(first) and _has_interval(second)):
+        return Row(name, "us", one, two, ratio - 1, None, None, "can't tell")
     spread = math.hypot(_half_width(first), _half_width(second), math.log1p(RUN_TO_RUN))
     low, high = ratio * math.exp(-spread), ratio * math.exp(spread)
     return Row(name, "us", one, two, ratio - 1, low - 1, high - 1, verdict_of(low, high))
 
 
-def _half_width(row: Mapping[str, Any]) -> float:
-    """Half of the median's interval, as a logarithm; a median without one could be anywhere."""
+def _has_interval(row: Mapping[str, Any]) -> bool:
+    """A median without one could be anywhere."""
     interval = row.get("median_ci_us")
-    if not interval or min(interval) <= 0:
-        return math.inf
-    return math.log(interval[1] / interval[0]) / 2
+    return bool(interval) and min(interval) > 0
+
+
+def _half_width(row: Mapping[str, Any]) -> float:
+    """Half of the median's interval, as a logarithm."""
+    low, high = row["median_ci_us"]
+    return math.log(high / low) / 2
 
 
 def _conditions(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -217,5 +217,27 @@ def _tables() -> dict[str, Table]:
 
 
 def _record(row: Mapping[Any, Any]) -> Record:
+    """A row, whose text another program may have written: SQLite holds columns to no type.
+
+    Raises:
+        StorageError: it is no run.
+    """
     facts = {name: row[name] for name in Record.__dataclass_fields__ if name != "measurements"}
-    return Record(**facts, measurements=tuple(json.loads(row["measurements"])))
+    try:
+        measurements = json.loads(row["measurements"])
+    except (TypeError, ValueError, RecursionError):
+        measurements = None
+    if not _is_run(facts, measurements):
+        raise StorageError(
+            f"Row {facts['id']} of the history is no run that edgesmith wrote.",
+            mend="move the database away: a new one is made; or delete that row of its table runs",
+        )
+    return Record(**facts, measurements=tuple(measurements))
+
+
+def _is_run(facts: Mapping[str, Any], measurements: Any) -> bool:
+    texts = all(isinstance(facts[name], str) for name in ("created", "name", "kind"))
+    numbers = all(
+        facts[name] is None or isinstance(facts[name], int | float) for name in ("size_bytes", "ota_bytes", "value")
+    )
+    return texts and numbers and isinstance(measurements, list) and all(isinstance(one, dict) for one in measurements)

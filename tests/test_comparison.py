@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def test_what_cannot_be_compared_is_not_unless_forced(changes: dict[str, Any], r
     assert document["reasons"] == [f"host: {reason}"]
     assert [each["name"] for each in document["rows"]] == ["size", "ota", "metric"]
     forced = compare_reports(sides, force=True)
-    assert row(forced, "median host")["verdict"] == "slower"
+    [latency] = [each for each in forced["rows"] if each["name"].startswith("median host")]
+    assert latency["verdict"] == "slower"
     assert forced["reasons"] == document["reasons"], "the reason is told even then"
 
 
@@ -88,7 +90,20 @@ def test_a_target_that_only_one_side_has_is_told() -> None:
 
 def test_a_median_without_an_interval_decides_nothing() -> None:
     document = compare_reports([report(100), report(900, median_ci_us=None)])
-    assert row(document, "median host")["verdict"] == "can't tell"
+    found = row(document, "median host")
+    assert (found["verdict"], found["low"], found["high"]) == ("can't tell", None, None)
+    json.dumps(document, allow_nan=False)
+
+
+def test_calculated_latencies_are_not_compared_and_say_what_they_are_when_forced() -> None:
+    sides = [report(median_us, provenance="simulated", median_ci_us=None) for median_us in (100, 90)]
+    document = compare_reports(sides)
+    assert document["reasons"] == ["host: its latency is simulated, not measured on a device"]
+    assert [each["name"] for each in document["rows"]] == ["size", "ota", "metric"]
+    forced = row(compare_reports(sides, force=True), "median host (simulated)")
+    assert (forced["change"], forced["verdict"]) == (pytest.approx(-0.1), "can't tell")
+    with pytest.raises(BrokenPromise, match="could not be decided"):
+        judge(document, [Limit.parse("median > 3%")])
 
 
 def test_sizes_and_the_metric_are_exact() -> None:
@@ -145,7 +160,8 @@ def test_two_models_are_measured_side_by_side(tmp_path: Path) -> None:
 
 def test_one_model_on_two_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     # Other tests keep this machine busy, which would be a reason to compare nothing.
-    monkeypatch.setattr("edge_targets._stability.BUSY", math.inf)
+    for limit in ("BUSY", "DRIFT"):
+        monkeypatch.setattr(f"edge_targets._stability.{limit}", math.inf)
 
     class Another(HostTarget):
         """The same machine under another name."""

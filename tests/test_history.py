@@ -101,6 +101,20 @@ def test_a_damaged_database_is_told_and_left_as_it_is(content: bytes, tmp_path: 
     assert (tmp_path / "runs.db").read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    ("column", "content"),
+    [("measurements", "[{"), ("measurements", "[1]"), ("measurements", "7"), ("value", "high"), ("name", None)],
+)
+def test_a_row_that_is_no_run_is_told(column: str, content: str | None, tmp_path: Path) -> None:
+    with History(url(tmp_path)) as history:
+        history.add(report(), tmp_path)
+    with sqlite3.connect(tmp_path / "runs.db") as connection:
+        connection.execute(f"UPDATE runs SET {column} = ?", (content,))
+    connection.close()
+    with pytest.raises(StorageError, match="Row 1 of the history is no run"), History(url(tmp_path)) as history:
+        history.records()
+
+
 def test_a_newer_database_is_refused(tmp_path: Path) -> None:
     with History(url(tmp_path)):
         pass

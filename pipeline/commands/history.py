@@ -10,6 +10,8 @@ import click
 
 from pipeline.commands import _shared as shared
 
+_NONE_YET = "no run was kept yet"
+
 
 @click.command()
 @click.argument("name", required=False)
@@ -36,5 +38,6 @@ def command(name: str | None, last: int, regressions: bool, plot: Path | None, u
     if as_json:
         shared.print_json(document)
     else:
-        shared.draw(lambda console: render_history(document, console))
+        nothing = "nothing became worse" if records else f"no run of '{name}' was kept" if name else _NONE_YET
+        shared.draw(lambda console: render_history(document, console, nothing))
     sys.exit(1 if regressions and shown else 0)

@@ -35,7 +35,7 @@ def render_comparison(document: Mapping[str, Any], console: Console) -> None:
     console.print(Text.assemble((first, "bold"), ("  against  ", "dim"), (second, "bold")))
     section(console, "", _rows(document["rows"]))
     for reason in document["reasons"]:
-        console.print(Text(f"  not compared: {fmt.printable(reason)}", "yellow"))
+        console.print(Text(f"  not comparable: {fmt.printable(reason)}", "yellow"))
     for limit in document.get("broken", []):
         console.print(Text(f"  ✗ {fmt.printable(limit)}", "bold red"))
 
@@ -47,7 +47,7 @@ def _name(side: Mapping[str, Any]) -> str:
 
 
 def _rows(rows: list[dict[str, Any]]) -> Table:
-    table = grid("<", ">", ">", ">", "<", "<")
+    table = grid("~", ">", ">", ">", "<", "<")
     for row in rows:
         table.add_row(
             Text(fmt.printable(row["name"])),

@@ -21,15 +21,16 @@ MOST_POINTS = 24
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
-def render_history(document: Mapping[str, Any], console: Console) -> None:
+def render_history(document: Mapping[str, Any], console: Console, nothing: str) -> None:
     """Print what `history --json` prints.
 
     Args:
         document: runs and series.
         console: where to; it decides on width and colour.
+        nothing: what to say where there are neither.
     """
     if not document["runs"] and not document["series"]:
-        console.print(Text("Nothing to show: no run was kept yet, or nothing became worse.", "dim"))
+        console.print(Text(f"Nothing to show: {fmt.printable(nothing)}.", "dim"))
         return
     if document["runs"]:
         section(console, "Runs", _runs(document["runs"][-MOST_RUNS:]))
@@ -68,7 +69,7 @@ def series_svg(series: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> Table:
-    table = grid(">", "<", "<", "<", ">", ">", ">")
+    table = grid(">", "<ended (UTC)", "…run", "<", ">metric", ">size", ">over the air")
     for run in runs:
         metric = fmt.score(run["metric"], run["value"]) if run["metric"] else ""
         table.add_row(
@@ -84,17 +85,30 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _series(series: Sequence[Mapping[str, Any]]) -> Table:
-    table = grid("<", "<", ">", ">", "<", "<")
+    table = grid("…", "…", ">", ">", "<", "<")
     for each in series:
         table.add_row(
             Text(fmt.printable(each["name"])),
             Text(fmt.printable(each["figure"])),
-            Text(fmt.figure(each["values"][-1], each["unit"])),
-            Text(fmt.moved(each["change"], each["unit"])),
+            Text(_value(each)),
+            Text(_moved(each)),
             Text("worse", "bold red") if each["worse"] else Text(""),
             Text(sparkline(each["values"][-MOST_POINTS:]), "dim"),
         )
     return table
+
+
+def _value(series: Mapping[str, Any]) -> str:
+    """The last value: a metric, which has no unit, as the table of runs has it."""
+    value, unit = series["values"][-1], series["unit"]
+    return fmt.figure(value, unit) if unit else fmt.score(series["figure"], value)
+
+
+def _moved(series: Mapping[str, Any]) -> str:
+    change, unit = series["change"], series["unit"]
+    if unit or change is None:
+        return fmt.moved(change, unit)
+    return fmt.score_change(series["figure"], series["values"][-1] - change, series["values"][-1])
 
 
 def sparkline(values: Sequence[float]) -> str:

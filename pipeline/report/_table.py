@@ -114,7 +114,7 @@ def grid(*columns: str) -> Table:
 
 
 def _headlines(document: JsonObject) -> Table:
-    table = grid("<", ">float32", ">int8", "<")
+    table = grid("<", ">float32", ">int8", "~")
     for line in (*summary.headlines(document), *summary.more_figures(document, MOST_FIGURES)):
         cells = (line.label, line.before, line.after)
         table.add_row(*map(Text, cells), Text(line.change or line.note, _STYLES[line.tone]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,14 @@ def test_the_history_of_a_machine(tmp_path: Path, edgesmith: Command) -> None:
         for _ in range(4):
             history.add(document, tmp_path)
         history.add({**document, "artifact": {**document["artifact"], "value": 0.9}}, tmp_path)
+        history.add({**document, "recipe": "a_recipe_of_an_endless_name" * 4}, tmp_path)
     listed = valid(edgesmith("history", "--history", url, "--json").stdout, "history")
-    assert [run["id"] for run in listed["runs"]] == [1, 2, 3, 4, 5]
+    assert [run["id"] for run in listed["runs"]] == [1, 2, 3, 4, 5, 6]
+    shown = edgesmith("history", "--history", url).stdout
+    assert re.search(r"^  6  2026-\S+ \d\d:\d\d  a_recipe_of_\S*…  ✓  \S+ %  \d+ kB  +\d+ kB$", shown, re.MULTILINE), (
+        shown
+    )
+    assert max(map(len, shown.splitlines())) <= 80
     drawing = tmp_path / "figures.svg"
     done = edgesmith("history", "--history", url, "--regressions", "--plot", str(drawing))
     assert done.returncode == 1
@@ -99,3 +106,4 @@ def test_an_empty_history_is_no_error(edgesmith: Command) -> None:
     done = edgesmith("history")
     assert done.returncode == 0
     assert "no run was kept yet" in done.stdout
+    assert "no run of 'mnist' was kept" in edgesmith("history", "mnist").stdout

@@ -47,6 +47,14 @@ def test_endless_names_are_cut_and_figures_are_not(report: Report) -> None:
     assert re.search(r"…\s+118 kB\s+≤ 140 kB$", next(line for line in text.splitlines() if "✓  a_very" in line))
 
 
+def test_a_long_remark_leaves_the_headlines_their_figures(report: Report) -> None:
+    [*_, int8] = report.measurements
+    alone = dataclasses.replace(report, measurements=({**int8, "runtime_version": "2.3.0" * 12},))
+    text = drawn(alone)
+    assert re.search(r"^  Size +1\.73 MB +442 kB +3\.9× smaller", text, re.MULTILINE)
+    assert re.search(r"^  Median latency +– +61\.3 µs +on host", text, re.MULTILINE)
+
+
 def test_nothing_measured_and_nothing_trained_still_gives_a_table(report: Report) -> None:
     bare = dataclasses.replace(report, measurements=(), steps=(), checks=(), layers=())
     text = drawn(bare)
