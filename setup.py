@@ -57,6 +57,8 @@ setup(
         "mcu": [TFLITE_MICRO, "ethos-u-vela>=5"],
         # Runs in MLflow: its client, without the server.
         "mlflow": ["mlflow-skinny>=3"],
+        # The second way to quantize, and int4 weights, which TensorFlow's converter does not make.
+        "aeq": ["ai-edge-quantizer>=0.10,<0.11"],
         "dev": [
             "mlflow-skinny>=3",
             "pytest>=8",
@@ -71,6 +73,7 @@ setup(
             "seglearn>=1.2.5",
             TFLITE_MICRO,
             "ethos-u-vela>=5",
+            "ai-edge-quantizer>=0.10,<0.11",
         ],
     },
     entry_points={"console_scripts": ["edgesmith = pipeline.cli:main"]},

@@ -1,23 +1,28 @@
-"""Draft → `.tflite`: int8 from border to border, and the float32 baseline it is compared with."""
+"""Draft → `.tflite`: int8 from border to border or another precision, and the float32 baseline it is compared with."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from pipeline._convert import _aeq
+from pipeline._convert._calibration import recalibrated
 from pipeline._convert._converter import converted, frozen, integer_converter
+from pipeline._convert._examples import refuse_unusable, warnings_of
+from pipeline._convert._floats import to_dynamic, to_float16
 from pipeline._convert._model import unrolled, write_plainly
 from pipeline._convert._plain import without_rounding
 from pipeline._convert._quantize import calibrated, quantized
 from pipeline._convert._repairs import repaired
 from pipeline._convert._slim import slim
 
-__all__ = ["calibrated", "quantized", "slim", "to_float32", "to_int8"]
+__all__ = ["calibrated", "quantized", "recalibrated", "slim", "to_float32", "to_int8", "to_tflite", "warnings_of"]
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from pipeline.draft import Draft
+    from pipeline.settings import ConvertSettings
 
 
 def to_float32(draft: Draft) -> bytes:
@@ -62,3 +67,57 @@ def to_int8(draft: Draft, calibration: NDArray[np.float32]) -> bytes:
         ModelError: TensorFlow Lite cannot express the model in int8.
     """
     return repaired(converted(integer_converter(draft, calibration).convert))
+
+
+def refuse_missing(settings: ConvertSettings) -> None:
+    """A UsageError where a package is not installed that a recipe's conversion takes."""
+    if settings.backend == "ai_edge_quantizer":
+        _aeq.refuse_missing()
+
+
+def to_tflite(draft: Draft, examples: NDArray[np.float32], settings: ConvertSettings) -> bytes:
+    """The draft as a `.tflite` of the precision that a recipe asks for, batch 1.
+
+    Args:
+        draft: the model.
+        examples: calibration data, (n, ...) float32, in the units that the model sees.
+        settings: the recipe's.
+
+    Raises:
+        DataError: no range can come of the examples.
+        ModelError: the model cannot be had in this precision.
+    """
+    refuse_unusable(examples, draft.restore().input_shape[1:])
+    if settings.is_plain:
+        return to_int8(draft, examples)
+    per_channel = settings.granularity == "per_channel"
+    if settings.precision == "float16":
+        return to_float16(draft)
+    if settings.backend == "ai_edge_quantizer":
+        ranges, own = with_ranges(draft, examples, settings), settings.calibration == "min_max"
+        return _aeq.by_ai_edge_quantizer(
+            ranges, examples, precision=settings.precision, per_channel=per_channel, own_calibration=own
+        )
+    if settings.precision == "dynamic":
+        return to_dynamic(draft, per_channel=per_channel)
+    integers: Literal["int8", "int16x8"] = "int16x8" if settings.precision == "int16x8" else "int8"
+    return quantized(with_ranges(draft, examples, settings), precision=integers, per_channel=per_channel)
+
+
+def with_ranges(draft: Draft, examples: NDArray[np.float32], settings: ConvertSettings) -> bytes:
+    """The draft as a float32 `.tflite` with the ranges that a recipe's calibration gives.
+
+    Args:
+        draft: the model.
+        examples: calibration data, (n, ...) float32.
+        settings: the recipe's.
+
+    Raises:
+        ModelError: TensorFlow Lite cannot express the model in int8.
+    """
+    measured = calibrated(draft, examples)
+    if settings.calibration == "min_max":
+        return measured
+    return recalibrated(
+        measured, examples, settings.calibration, percentile=settings.percentile, precision=settings.precision
+    )

@@ -250,6 +250,7 @@ _EXTRAS = {
     "dev": "make test",
     "mlflow": "--track mlflow",
     "mcu": "the target microcontroller",
+    "aeq": "convert.backend: ai_edge_quantizer, and int4 weights",
 }
 
 _LIBRARY_PLACES = tuple(f"{folder}/libedgetpu.so.1*" for folder in ("lib", "lib/*", "local/lib"))

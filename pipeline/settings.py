@@ -34,15 +34,105 @@ class ModelFile(Settings):
     )
 
 
-class ConvertSettings(Settings):
-    """How a draft becomes an int8 `.tflite`."""
+class MixedPrecisionSettings(Settings):
+    """Keep the fewest layers out of int8 that keep the task's metric within its budget, measured layer by layer."""
 
+    keep_in: Literal["float32"] = Field("float32", description="The precision of the layers that are kept.")
+    max_accuracy_drop: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="The most that the model may lose of the task's metric on the validation split; default: the "
+        "budget of that name.",
+    )
+
+
+class ConvertSettings(Settings):
+    """How a draft becomes a `.tflite` of few bits: int8 from border to border, if nothing else is said."""
+
+    precision: Literal["int8", "int16x8", "float16", "dynamic", "int4"] = Field(
+        "int8",
+        description="int8; int16x8: int16 activations and int8 weights; float16: weights stored so, computed in float; "
+        "dynamic: int8 weights, float activations; int4: int8 with int4 weights in convolutions and dense layers.",
+    )
+    calibration: Literal["min_max", "percentile", "mse", "entropy"] = Field(
+        "min_max",
+        description="How each activation's range comes from the examples: all of it, all but the outermost, the one of "
+        "least squared error, or the one that keeps most of the distribution (Kullback-Leibler).",
+    )
+    percentile: float = Field(
+        99.99, gt=50, le=100, description="For calibration: percentile. 99.99 leaves out 0.01 % of values at each end."
+    )
+    granularity: Literal["per_channel", "per_tensor"] = Field(
+        "per_channel", description="Whether a weight has a scale for each output channel or one for all."
+    )
+    backend: Literal["tensorflow", "ai_edge_quantizer"] = Field(
+        "tensorflow", description="What quantizes: TensorFlow's converter, or ai-edge-quantizer (extra aeq)."
+    )
     calibration_samples: int = Field(
         200, ge=1, description="Training examples that fix the ranges of a model without quantization-aware training."
     )
     slim: bool = Field(
         False, description="Leave out signatures, metadata and long names, which no interpreter needs: smaller files."
     )
+
+    mixed_precision: MixedPrecisionSettings | None = Field(
+        None, description="Keep the layers that int8 harms most in float; one evaluation a layer and ten at most."
+    )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this asks for int8 as TensorFlow's converter makes it by itself."""
+        kept = ("precision", "calibration", "granularity", "backend")
+        return all(getattr(self, name) == type(self).model_fields[name].default for name in kept)
+
+    @model_validator(mode="after")
+    def _possible_together(self) -> Self:
+        for impossible, sentence in self._conflicts():
+            if impossible:
+                raise ValueError(sentence)
+        return self
+
+    def _conflicts(self) -> tuple[tuple[bool, str], ...]:
+        """What cannot be, and the sentence that says why."""
+        precision, aeq = self.precision, self.backend == "ai_edge_quantizer"
+        without_ranges = precision in ("float16", "dynamic")
+        mixed = self.mixed_precision is not None
+        per_tensor = self.granularity == "per_tensor"
+        return (
+            (
+                mixed and (precision != "int8" or aeq),
+                "mixed_precision keeps layers out of int8 as TensorFlow's converter makes it: leave 'precision' and "
+                "'backend' out",
+            ),
+            (
+                "percentile" in self.model_fields_set and self.calibration != "percentile" and self.percentile != 99.99,
+                "a percentile is set, but calibration is not 'percentile'; set `calibration: percentile`",
+            ),
+            (
+                without_ranges and self.calibration != "min_max",
+                f"with precision '{precision}' activations stay float: there are no ranges to calibrate; "
+                "leave 'calibration' out",
+            ),
+            (
+                precision == "int16x8" and self.calibration == "entropy",
+                "entropy compares distributions over 128 levels, and int16 has 65,535; take min_max, percentile or mse",
+            ),
+            (
+                precision == "int4" and not aeq,
+                "TensorFlow's converter makes no int4; set `backend: ai_edge_quantizer` (extra aeq)",
+            ),
+            (
+                precision == "float16" and aeq,
+                "float16 rounds and calibrates nothing: leave 'backend' out, TensorFlow's converter makes it",
+            ),
+            (precision == "float16" and per_tensor, "float16 weights have no scales: leave 'granularity' out"),
+            (
+                precision == "int16x8" and per_tensor and not aeq,
+                "TensorFlow's converter makes int16x8 per channel alone; set `backend: ai_edge_quantizer`, or leave "
+                "'granularity' out",
+            ),
+        )
 
 
 class Budgets(Settings):
