@@ -296,7 +296,7 @@ def _stored_row(name: str, first: Mapping[str, Any], second: Mapping[str, Any]) 
 def _has_interval(row: Mapping[str, Any]) -> bool:
     """A median without one could be anywhere."""
     interval = row.get("median_ci_us")
-    return bool(interval) and min(interval) > 0
+    return bool(interval and min(interval) > 0)
 
 
 def _half_width(row: Mapping[str, Any]) -> float:

@@ -28,7 +28,8 @@ def render_inspection(document: Mapping[str, Any], console: Console) -> None:
     console.print(Text.assemble((fmt.printable(model["path"]), "bold"), "  ", (fmt.printable(model["format"]), "dim")))
     section(console, "", _facts(model))
     section(console, "Intake", _intake(model.get("intake", {})))
-    section(console, "Operators" if "ota_bytes" in model else "Layers", _operators(document["operators"]))
+    heading = "Operators" if "ota_bytes" in model else "Layers"
+    section(console, heading, _operators(document["operators"], placed="target" in document))
     if "target" in document:
         section(console, f"On {fmt.printable(document['target']['name'])}", _target(document["target"]))
         section(console, "Not on the accelerator", _left(document["operators"]))
@@ -38,12 +39,13 @@ def _target(target: Mapping[str, Any]) -> Table:
     """Where how many operators run, what holds for the whole model, and the target's own figures."""
     table = grid("<", "~")
     for name, value in target["runs_on"].items():
-        table.add_row(Text(f"on {fmt.printable(name)}", "dim"), Text(f"{fmt.number(value)} operators"))
-    # A calculated time says so in its own line: lines are quoted without their neighbours.
+        count = f"{fmt.number(value)} operator{'' if value == 1 else 's'}"
+        table.add_row(Text(f"on {fmt.printable(name)}", "dim"), Text(count))
+    # A calculated figure says so in its own line: lines are quoted without their neighbours.
     calculated = " (simulated)" if target["facts"].get("provenance") == "simulated" else ""
     for name, value in target["facts"].items():
-        told = _fact(name, value) + (calculated if name.endswith("_us") else "")
-        table.add_row(Text(fmt.printable(_unitless(name)), "dim"), Text(fmt.printable(told)))
+        told = _fact(name, value) + (calculated if name.endswith("_us") or name in _CALCULATED else "")
+        table.add_row(Text(fmt.printable(_LABELS.get(name, _unitless(name))), "dim"), Text(fmt.printable(told)))
     for note in target["notes"]:
         table.add_row(Text("note", "yellow"), Text(fmt.printable(note)))
     return table
@@ -139,15 +141,20 @@ def _few(parts: list[str]) -> str:
     return ", ".join([*parts[:MOST_NAMED], *more])
 
 
-def _operators(operators: list[dict[str, Any]]) -> Table:
-    """A row an operator; columns of figures that no operator here has are left out."""
-    columns = [column for column in _COLUMNS if any(row.get(column[1]) is not None for row in operators)]
-    elsewhere = any(row["runs_on"] not in ("", "cpu") for row in operators)
-    places = ["<on"] if elsewhere else []
+def _operators(operators: list[dict[str, Any]], *, placed: bool) -> Table:
+    """A row an operator; columns of figures that no operator here has are left out.
+
+    Args:
+        operators: the rows.
+        placed: a target was asked where they run. Then the figures of compression make room for the names.
+    """
+    wanted = [column for column in _COLUMNS if not placed or column[1] in _COSTS]
+    columns = [column for column in wanted if any(row.get(column[1]) is not None for row in operators)]
+    places = ["<on"] if placed else []
     table = grid(">", "…operator", "~name", *places, *(f">{heading}" for heading, _, _ in columns))
     for row in operators:
         names = [str(row["index"]), fmt.printable(row["kind"]), fmt.printable(row["name"])]
-        names += [fmt.printable(row["runs_on"])] if elsewhere else []
+        names += [fmt.printable(row["runs_on"])] if placed else []
         table.add_row(*map(Text, (*names, *(_cell(row, name, shown) for _, name, shown in columns))))
     return table
 
@@ -174,3 +181,21 @@ _COLUMNS = (
     ("SQNR", "sqnr_db", lambda value: fmt.quantity(value, "dB", 2)),
 )
 """Heading, key, and how the figure is written."""
+
+_COSTS = ("macs_share", "bytes_share", "parameters", "weights")
+
+_LABELS = {
+    "estimate_us": "One call",
+    "first_us": "First call",
+    "parts": "Of one call",
+    "arena_least_bytes": "Arena, least",
+    "arena_bytes": "Arena, no NPU",
+    "sram_bytes": "SRAM there is",
+    "flash_bytes": "Flash there is",
+    "npu_sram_bytes": "SRAM by Vela",
+    "npu_flash_bytes": "Flash by Vela",
+}
+"""Facts of targets whose names in the JSON are no words."""
+
+_CALCULATED = ("parts", "cycles", "npu_sram_bytes", "npu_flash_bytes")
+"""Beside the times."""

@@ -214,9 +214,10 @@ def test_what_people_see_fits_and_says_that_it_is_calculated(tmp_path: Path) -> 
     assert max(map(cell_len, lines)) <= 80
     text = "\n".join(lines)
     assert "\x1b" not in text
-    assert re.search(r"Estimate +\S+ µs \(simulated\)", text)
+    assert re.search(r"One call +\S+ µs \(simulated\)", text)
+    assert re.search(r"Of one call +call 270 µs[^(]+\(simulated\)", text)
     assert re.search(r"1 +ELU +the Edge TPU has no ELU", text)
-    assert re.search(r"on edgetpu +1 operators", text)
+    assert re.search(r"on edgetpu +1 operator +$", text, re.MULTILINE)
 
 
 def test_the_command_line_knows_the_option() -> None:
