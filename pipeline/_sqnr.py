@@ -1,6 +1,6 @@
 """How much of each layer's signal int8 leaves: its output against the same layer's in float, on real examples.
 
-Part of `verify`. Both models run with every tensor kept, in a process of their own; only sums of squares come back.
+Part of `verify`. Both models run with every tensor kept, in a process of their own; only sums and counts come back.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def with_sqnr(
     inputs: tuple[NDArray[Any], NDArray[Any]],
     interpreter: Target,
 ) -> tuple[Layer, ...]:
-    """The layer table with each layer's signal to quantization noise ratio.
+    """The layer table with each layer's signal to quantization noise ratio, and how its output errs.
 
     Args:
         layers: the rows of the int8 model.
@@ -54,27 +54,38 @@ def with_sqnr(
     reference, quantized = graphs
     pairs = tensor_pairs(reference, quantized)
     found = interpreter.noise(models, inputs, list(pairs.values()))
-    by_operator = {operator: noise.sqnr_db for operator, noise in zip(pairs, found, strict=True)}
+    by_operator = dict(zip(pairs, found, strict=True))
     ours = {id(operator): operator.index for operator in quantized.operators}
-    rows = (ours.get(id(cost.operator), -1) for cost in weight_costs(quantized))
-    return tuple(replace(layer, sqnr_db=by_operator.get(row)) for layer, row in zip(layers, rows, strict=True))
+    rows = (by_operator.get(ours.get(id(cost.operator), -1)) for cost in weight_costs(quantized))
+    return tuple(
+        layer if noise is None else replace(layer, sqnr_db=noise.sqnr_db, error=noise.details)
+        for layer, noise in zip(layers, rows, strict=True)
+    )
 
 
 def tensor_pairs(reference: Graph, quantized: Graph) -> dict[int, TensorPair]:
     """The outputs to compare: index of the int8 model's operator to the pair.
 
+    Operators as `operator_pairs` has them; those whose outputs are of another shape are left out.
+    """
+    together = operator_pairs(reference, quantized)
+    found = ((own.index, _pair(reference, other, quantized, own)) for other, own in together)
+    return {index: pair for index, pair in found if pair is not None}
+
+
+def operator_pairs(reference: Graph, quantized: Graph) -> list[tuple[Operator, Operator]]:
+    """The same operator in both files, the reference's first.
+
     Operators with weights belong together by their layer's name, and where a layer has several by their order. A layer
-    that became another number of operators in the two files, or outputs of another shape, is left out.
+    that became another number of operators in the two files is left out.
     """
     theirs, ours = _by_layer(reference), _by_layer(quantized)
-    together = (
+    return [
         pair
         for name, operators in ours.items()
         if len(theirs.get(name, ())) == len(operators)
         for pair in zip(theirs[name], operators, strict=True)
-    )
-    found = ((own.index, _pair(reference, other, quantized, own)) for other, own in together)
-    return {index: pair for index, pair in found if pair is not None}
+    ]
 
 
 def _by_layer(graph: Graph) -> dict[str, list[Operator]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_targets.tflite_graph import Tensor
 
 
@@ -32,6 +34,71 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class LayerGain:
+    """What it brings to keep one layer out of int8: its output, and what reads that, alone in float.
+
+    Attributes:
+        layer: its name in the layer table.
+        gain: by how much the metric rises on the validation split; None where that was not tried.
+        sqnr_db: signal to quantization noise of its output in full int8, in dB, where measured.
+    """
+
+    layer: str
+    gain: float | None = None
+    sqnr_db: float | None = None
+
+
+@dataclass(frozen=True)
+class MixedPrecision:
+    """The search for the fewest layers to keep out of int8: what was found, and what it costs.
+
+    Attributes:
+        kept_in: the precision of the layers that are kept.
+        kept: their names, in the order of execution.
+        riders: operators without weights between kept layers, which stay with them.
+        gains: what each layer brings alone, most first; empty where full int8 was good enough.
+        metric: what was measured on the validation split, higher is better.
+        float_value, int8_value, value: of the float model, of full int8, and of what was kept.
+        max_accuracy_drop: the most that `value` may lie below `float_value`.
+        evaluations: how many models were evaluated; never more than `most_evaluations`.
+        int8_size_bytes, size_bytes: the file in full int8, and as it is kept.
+        int8_median_us, median_us: the median latency of both on this machine, None where it was not measured.
+    """
+
+    kept_in: str
+    kept: tuple[str, ...]
+    riders: tuple[str, ...]
+    gains: tuple[LayerGain, ...]
+    metric: str
+    float_value: float
+    int8_value: float
+    value: float
+    max_accuracy_drop: float
+    evaluations: int
+    most_evaluations: int
+    int8_size_bytes: int
+    size_bytes: int
+    int8_median_us: float | None = None
+    median_us: float | None = None
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Self:
+        """What `dataclasses.asdict` made of one, as JSON gives it back."""
+        gains = tuple(LayerGain(**gain) for gain in facts["gains"])
+        return cls(**{**facts, "kept": tuple(facts["kept"]), "riders": tuple(facts["riders"]), "gains": gains})
+
+    @property
+    def drop(self) -> float:
+        """What the metric loses against float, on the validation split."""
+        return round(self.float_value - self.value, 9)
+
+    @property
+    def met(self) -> bool:
+        """Whether that is within the budget."""
+        return self.drop <= self.max_accuracy_drop
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A `.tflite` on disk.
 
@@ -42,6 +109,8 @@ class Artifact:
         ota_bytes: what must travel: its size under the best of the codecs tried.
         ota_codec: that codec's name, `xz`.
         inputs, outputs: its tensors at the border.
+        mixed: which layers were kept out of int8 and what that costs, where the recipe asked for it.
+        precision: what the recipe asked for, as `convert.precision` names it.
     """
 
     path: Path
@@ -51,6 +120,8 @@ class Artifact:
     ota_codec: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    mixed: MixedPrecision | None = None
+    precision: str = "int8"
 
 
 def sha256_of(data: bytes) -> str:

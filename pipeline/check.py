@@ -1,9 +1,12 @@
-"""What was found in the final bytes: `Check` (a promise and its outcome) and `Layer` (a row of the layer table)."""
+"""What was found in the final bytes: `Check` (a promise and its outcome), `Layer` (a row of the layer table), and
+`Advice` (what to do about one)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+from edge_targets._noise import ErrorDetails
 
 Status = Literal["pass", "fail", "not measured"]
 
@@ -55,6 +58,7 @@ class Layer:
         macs_share: its share of the model's, 0 to 1.
         bytes: of the weights, their scales, and the bias, as they are stored.
         bytes_share: its share of the whole file, 0 to 1.
+        error: how the layer's output errs against float, where measured.
     """
 
     name: str
@@ -68,3 +72,25 @@ class Layer:
     macs_share: float = 0.0
     bytes: int = 0
     bytes_share: float = 0.0
+    error: ErrorDetails | None = None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do about a layer that int8 harms, and why.
+
+    Attributes:
+        layer: its name in the layer table.
+        sqnr_db: signal to quantization noise of its output, in dB.
+        gain: by how much the task's metric rises on the validation split with this layer alone in float, where known.
+        reason: what was measured there, in words.
+        remedy: what to do, in words.
+        setting: the part of a recipe that does it, as YAML; "" where nothing has to be done.
+    """
+
+    layer: str
+    sqnr_db: float | None
+    gain: float | None
+    reason: str
+    remedy: str
+    setting: str

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.artifact import TensorSpec
-from pipeline.check import Check, Layer
+from pipeline.artifact import MixedPrecision, TensorSpec
+from pipeline.check import Advice, Check, Layer
 from pipeline.draft import Step
 from pipeline.report._json import SCHEMA, JsonObject, json_object
 
@@ -80,6 +80,8 @@ class Report:
         measurements: from the targets, JSON-ready (`edge_targets` defines their keys).
         seconds: wall time of the run.
         command: how to run it again.
+        advice: what to do about the layers that int8 harms most.
+        mixed: which layers were kept out of int8, where the recipe asked for it.
     """
 
     recipe: str
@@ -95,6 +97,8 @@ class Report:
     measurements: tuple[Mapping[str, Any], ...]
     seconds: float
     command: str
+    advice: tuple[Advice, ...] = ()
+    mixed: MixedPrecision | None = None
 
     @property
     def ok(self) -> bool:
@@ -130,6 +134,8 @@ class Report:
                 "steps": [record.to_json() for record in self.steps],
                 "checks": [asdict(check) for check in self.checks],
                 "layers": [asdict(layer) for layer in self.layers],
+                "advice": [asdict(advice) for advice in self.advice],
+                "mixed_precision": asdict(self.mixed) if self.mixed else None,
                 "measurements": list(self.measurements),
                 "recipe_text": self.recipe_text,
             }

@@ -43,10 +43,10 @@ def read_report(path: Path) -> JsonObject:
 
 def completed(document: JsonObject) -> JsonObject:
     """The same report with the keys that schema 1 got later: all that draws one may rely on them."""
-    late = ("macs", "macs_share", "bytes", "bytes_share")
+    late = ("macs", "macs_share", "bytes", "bytes_share", "error")
     layers = [{**dict.fromkeys(late), **layer} for layer in document["layers"]]
     steps = [{"notes": {}, **step} for step in document["steps"]]
-    return {**document, "layers": layers, "steps": steps}
+    return {"advice": [], "mixed_precision": None, **document, "layers": layers, "steps": steps}
 
 
 def _text(where: Path) -> str:

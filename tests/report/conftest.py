@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.artifact import TensorSpec
-from pipeline.check import Check, Layer
+from edge_targets._noise import ErrorDetails
+from pipeline.artifact import LayerGain, MixedPrecision, TensorSpec
+from pipeline.check import Advice, Check, Layer
 from pipeline.draft import Step
 from pipeline.report import ModelFacts, Report, StepRecord
 
@@ -183,11 +184,60 @@ def checks() -> tuple[Check, ...]:
     )
 
 
+ERROR = ErrorDetails(
+    mean=-0.0125,
+    worst=0.61,
+    bin_width=0.0625,
+    bins=(0,) * 6 + (2, 0, 5, 9, 31, 64, 120, 380, 900, 2410, 2080, 700, 305, 98, 40, 22, 7, 3, 1, 1) + (0,) * 6,
+    range=(0.0, 44.1),
+    usual=(0.0, 9.5),
+    channels=480,
+    lost_channels=0,
+    channel_spread=61.2,
+    channel_noise=0.0021,
+    shift=0.12,
+)
+
+
+def advice() -> tuple[Advice, ...]:
+    return (
+        Advice(
+            "dense1",
+            29.4,
+            0.0012,
+            "int8 covers −0 … 44.1, and 99.9 % of the values lie within 0 … 9.5",
+            "choose the range without the few values far out",
+            "convert: {calibration: percentile}",
+        ),
+        Advice("conv2", 31.87, None, "int8 leaves 31.9 dB, and nothing else was found", "nothing has to be done", ""),
+    )
+
+
+def mixed() -> MixedPrecision:
+    return MixedPrecision(
+        kept_in="float32",
+        kept=("conv2",),
+        riders=("pool2",),
+        gains=(LayerGain("conv2", 0.0021, 31.2), LayerGain("dense1", 0.0012, 28.8), LayerGain("conv1", 0.0, 35.0)),
+        metric="accuracy",
+        float_value=0.9855,
+        int8_value=0.9792,
+        value=0.984,
+        max_accuracy_drop=0.005,
+        evaluations=9,
+        most_evaluations=14,
+        int8_size_bytes=416_200,
+        size_bytes=441_872,
+        int8_median_us=58.2,
+        median_us=61.2,
+    )
+
+
 def layers() -> tuple[Layer, ...]:
     return (
         Layer("conv1", "CONV_2D", 500, 0.85, 71, 8, 34.21, 288_000, 0.1256, 740, 0.0017),
         Layer("conv2", "CONV_2D", 25_000, 0.85, 168, 8, 31.87, 1_600_000, 0.6977, 25_600, 0.0579),
-        Layer("dense1", "FULLY_CONNECTED", 400_000, 0.8504, 183, 8, 29.4, 400_000, 0.1744, 402_012, 0.9098),
+        Layer("dense1", "FULLY_CONNECTED", 400_000, 0.8504, 183, 8, 29.4, 400_000, 0.1744, 402_012, 0.9098, ERROR),
         Layer("logits", "FULLY_CONNECTED", 5_000, 0.846, 131, 8, None, 5_000, 0.0022, 5_052, 0.0114),
     )
 
@@ -261,4 +311,6 @@ def sample() -> Report:
         measurements=(measurement("float32", 312.4), measurement("int8", 61.27)),
         seconds=48.9,
         command="edgesmith run examples/mnist_demo.yaml",
+        advice=advice(),
+        mixed=mixed(),
     )

@@ -1,0 +1,240 @@
+"""Mixed precision by sensitivity: the fewest layers kept out of int8 that keep the task's metric within its budget.
+
+Each layer's damage is measured, not guessed: the metric on the validation split with that layer alone in float. The
+idea of ordering layers so and keeping the worst is that of HAWQ (Dong et al., arXiv 1905.03696), with the metric itself
+in the place of its estimate.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_targets import BenchmarkPlan, TargetError
+from edge_targets.tflite_graph import Graph, Operator, parse_graph, weight_tensors
+from pipeline import verify
+from pipeline._fewest import BESIDE_THE_LAYERS, Found, Kept, fewest
+from pipeline.artifact import Artifact, LayerGain, MixedPrecision, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pipeline.dataset import Dataset
+    from pipeline.progress import Progress
+
+PLAN = BenchmarkPlan(num_runs=50, warmup_runs=5, min_secs=0.1, max_secs=2.0)
+"""How the latency is measured that keeping layers costs: short, for it is told beside the targets' own figures."""
+
+BEFORE_THE_SEARCH = 1
+"""Evaluations that are made anyway: the float model's."""
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A model in mixed precision, and the search that led to it."""
+
+    model: bytes
+    record: MixedPrecision
+
+
+def mixed_precision(
+    calibrated: bytes,
+    quantize: Callable[[Collection[str]], bytes],
+    baseline: bytes | None,
+    data: Dataset,
+    max_accuracy_drop: float,
+    progress: Progress,
+) -> Mixed:
+    """Quantize a model, and keep as few layers in float as the budget allows.
+
+    Args:
+        calibrated: the float `.tflite` with the ranges, as `convert.calibrated` gives it.
+        quantize: makes it int8, but for the operators whose outputs' names it is given.
+        baseline: the float `.tflite` that the metric is compared with; None: the calibrated one.
+        data: its validation split decides; the test split is not looked at.
+        max_accuracy_drop: the most that the metric may lose.
+        progress: told how far it is.
+
+    Returns:
+        The model with the fewest layers kept that are within the budget; where none are, the one that comes nearest.
+    """
+    layers = Layers(parse_graph(calibrated))
+    judge = _Judge(data, baseline or calibrated)
+    made: dict[Kept, bytes] = {}
+
+    def quantized(kept: Kept) -> bytes:
+        if kept not in made:
+            made[kept] = quantize(layers.tensors_of(kept))
+        return made[kept]
+
+    with progress.bar("mixed precision", len(layers.names) + BESIDE_THE_LAYERS) as bar:
+
+        def evaluate(kept: Kept) -> float:
+            bar.advance(1)
+            return judge.value(quantized(kept))
+
+        sqnr_db = judge.sqnr_db(calibrated, quantized(frozenset()))
+        found = fewest(
+            layers.names,
+            evaluate,
+            # As the check of the budget rounds: 0.99 - 0.01 is a little more than 0.98 in binary.
+            round(judge.float_value - max_accuracy_drop, 9),
+            together=layers.together,
+            sqnr_db=sqnr_db,
+            spent=BEFORE_THE_SEARCH,
+        )
+    plain, model = quantized(frozenset()), quantized(found.kept)
+    record = _record(found, layers, judge, sqnr_db, max_accuracy_drop, (plain, model))
+    return Mixed(model, record)
+
+
+class Layers:
+    """The layers of a calibrated float model that may be kept in float: those with weights, by the layer table's names.
+
+    Attributes:
+        names: in the order of execution; operators of one name, such as the steps of a recurrent layer, are one layer.
+        together: for each, itself and the layers that read its output: a tensor is float only if both sides are.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        with_weights = {id(operator) for operator, _ in weight_tensors(graph)}
+        self._weighted = [operator for operator in graph.operators if id(operator) in with_weights]
+        self._computed = {tensor for operator in graph.operators for tensor in operator.outputs}
+        self.names = tuple(dict.fromkeys(operator.name for operator in self._weighted))
+        self.together = {name: self._with_readers(name) for name in self.names}
+
+    def operators_of(self, kept: Collection[str]) -> list[Operator]:
+        """The operators that are float with these layers: theirs, and those without weights that read nothing else."""
+        weighted = {id(operator) for operator in self._weighted}
+        floats: set[int] = set()
+        found = []
+        for operator in self._graph.operators:
+            computed = [tensor for tensor in operator.inputs if tensor in self._computed]
+            rides = bool(computed) and all(tensor in floats for tensor in computed)
+            if operator.name in kept if id(operator) in weighted else rides:
+                found.append(operator)
+                floats.update(operator.outputs)
+        return found
+
+    def riders_of(self, kept: Collection[str]) -> tuple[str, ...]:
+        """The names of those among them that have no weights."""
+        names = (operator.name for operator in self.operators_of(kept))
+        return tuple(dict.fromkeys(name for name in names if name not in kept))
+
+    def tensors_of(self, kept: Collection[str]) -> set[str]:
+        """The names of their first outputs, as `convert.quantized` wants them."""
+        return {self._graph.tensors[operator.outputs[0]].name for operator in self.operators_of(kept)}
+
+    def _with_readers(self, name: str) -> Kept:
+        outputs = {tensor for operator in self.operators_of({name}) for tensor in operator.outputs}
+        readers = (operator.name for operator in self._weighted if outputs & set(operator.inputs))
+        return frozenset((name, *readers))
+
+
+class _Judge:
+    """What models reach on the validation split.
+
+    Where that split leaves the metric undefined, as for anomalies, of which it has none, the share of decisions that
+    are the float model's takes its place: of an anomaly score that is the order of the examples, as the AUC sees it.
+    """
+
+    def __init__(self, data: Dataset, float_model: bytes) -> None:
+        self._data, self._targets = data, data.validation.targets()
+        self._reference = self._readout(float_model)
+        value = data.task.score(self._targets, self._reference)
+        self.metric, self.float_value = (data.task.metric, value) if math.isfinite(value) else ("agreement", 1.0)
+
+    def value(self, model: bytes) -> float:
+        """The metric, or what stands for it; a model that gives no finite numbers is worse than any."""
+        found = self._readout(model)
+        if self.metric == "agreement":
+            return self._data.task.agreement(self._reference, found)
+        return self._data.task.score(self._targets, found)
+
+    def sqnr_db(self, reference: bytes, quantized: bytes) -> Mapping[str, float]:
+        """The least SQNR of each layer in full int8, each channel counting alike; those not measured are left out."""
+        with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
+            artifact = _laid_down(quantized, Path(folder))
+            try:
+                table = verify.layer_table(quantized)
+                rows = verify.measured_layers(table, artifact, reference, self._data.validation)
+            except TargetError:
+                # It only breaks ties.
+                return {}
+        found: dict[str, float] = {}
+        for row in rows:
+            if row.error is not None:
+                found[row.name] = min(found.get(row.name, math.inf), channel_sqnr_db(row.error.channel_noise))
+        return found
+
+    def _readout(self, model: bytes) -> NDArray[np.float32]:
+        with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
+            artifact = _laid_down(model, Path(folder))
+            return verify.readout(artifact, self._data.validation, self._data.task, lambda _: None)
+
+
+def channel_sqnr_db(channel_noise: float) -> float:
+    """The SQNR in dB where each channel counts as much as any other; infinite without noise."""
+    return -10 * math.log10(channel_noise) if channel_noise > 0 else math.inf
+
+
+def _record(
+    found: Found,
+    layers: Layers,
+    judge: _Judge,
+    sqnr_db: Mapping[str, float],
+    max_accuracy_drop: float,
+    models: tuple[bytes, bytes],
+) -> MixedPrecision:
+    most_first = sorted(found.gains, key=lambda name: (-found.gains[name], sqnr_db.get(name, 0.0)))
+    int8_median_us, median_us = _medians_us(models) if found.kept else (None, None)
+    return MixedPrecision(
+        kept_in="float32",
+        kept=tuple(name for name in layers.names if name in found.kept),
+        riders=layers.riders_of(found.kept),
+        gains=tuple(LayerGain(name, found.gains[name], _finite(sqnr_db.get(name))) for name in most_first),
+        metric=judge.metric,
+        float_value=judge.float_value,
+        int8_value=found.int8_value,
+        value=found.value,
+        max_accuracy_drop=max_accuracy_drop,
+        evaluations=found.evaluations,
+        most_evaluations=len(layers.names) + BESIDE_THE_LAYERS,
+        int8_size_bytes=len(models[0]),
+        size_bytes=len(models[1]),
+        int8_median_us=int8_median_us,
+        median_us=median_us,
+    )
+
+
+def _medians_us(models: tuple[bytes, bytes]) -> tuple[float | None, float | None]:
+    """The median latency of two models on this machine, turn by turn in one run; None where it cannot be had."""
+    with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
+        paths = {name: Path(folder, f"{name}.tflite") for name in ("int8", "mixed")}
+        for path, model in zip(paths.values(), models, strict=True):
+            path.write_bytes(model)
+        try:
+            found = verify.interpreter().benchmark(paths, PLAN)
+        except TargetError:
+            return None, None
+    return found["int8"].median_us, found["mixed"].median_us
+
+
+def _laid_down(model: bytes, folder: Path) -> Artifact:
+    path = folder / "model.tflite"
+    path.write_bytes(model)
+    graph = parse_graph(model)
+    borders = (tuple(TensorSpec.of(graph.tensors[index]) for index in side) for side in (graph.inputs, graph.outputs))
+    inputs, outputs = borders
+    return Artifact(path, "", len(model), 0, "", inputs, outputs)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
