@@ -216,7 +216,7 @@ def _setup_table(setup: summary.Setup) -> Table:
 
 def render_npu(measurements: tuple[JsonObject, ...], console: Console) -> None:
     """Print what Vela calculates for each accelerator, and what it leaves to the processor; nothing where not asked."""
-    section(console, "Calculated by Vela", _npu_table(measurements))
+    section(console, "Calculated by Vela (simulated)", _npu_table(measurements))
     for kinds in dict.fromkeys(row.kinds for row in npu_rows(measurements) if row.kinds):
         console.print(Padding(Text(f"on the CPU, in none of the times: {kinds}", "dim"), _INDENT, expand=False))
 

@@ -68,5 +68,5 @@ def test_page_and_terminal_show_them(document: dict[str, Any]) -> None:
     assert "operators on the CPU are in none of the times" in text
     out = io.StringIO()
     render_table(document, Console(file=out, width=80))
-    assert "Calculated by Vela" in out.getvalue()
+    assert "Calculated by Vela (simulated)" in out.getvalue()
     assert "QUANTIZE" in out.getvalue()
