@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from edge_targets._edgetpu_islands import without_borders
 from edge_targets._edgetpu_node import Node, Refusal, Status
 from edge_targets._edgetpu_table import refusal
 from edge_targets._placement import Placement
@@ -81,7 +82,7 @@ def _of_compiled(operator: Operator) -> _Told:
 
 
 def _mapped(graph: Graph, runtime: int) -> list[_Told]:
-    refusals = [refusal(Node(operator, graph, runtime)) for operator in graph.operators]
+    refusals = without_borders(graph, [refusal(Node(operator, graph, runtime)) for operator in graph.operators])
     chosen, before = _first_subgraph(graph, refusals)
     blockers = _blockers(graph, refusals, chosen | before)
     return [

@@ -54,7 +54,7 @@ def placements(graph: Graph, link: str, compiled: Compiled | None = None) -> Pla
 
 def _notes(graph: Graph, mapped: Mapped, found: Estimate, link: str) -> list[str]:
     inputs = [graph.tensors[index] for index in graph.inputs]
-    notes = [*_floats(graph, mapped), *_batch(inputs), *_open(inputs)]
+    notes = [*_floats(inputs, mapped), *_batch(inputs), *_open(inputs)]
     if found.streamed_bytes:
         stream_ms = found.streamed_bytes / LINK_BYTES_PER_S[link] * 1e3
         notes.append(
@@ -65,9 +65,9 @@ def _notes(graph: Graph, mapped: Mapped, found: Estimate, link: str) -> list[str
     return notes
 
 
-def _floats(graph: Graph, mapped: Mapped) -> list[str]:
+def _floats(inputs: list[Tensor], mapped: Mapped) -> list[str]:
     on_cpu = all(one.runs_on == CPU for one in mapped.placements)
-    if not on_cpu or not any(tensor.dtype in FLOATS for tensor in graph.tensors):
+    if not on_cpu or not any(tensor.dtype in FLOATS for tensor in inputs):
         return []
     return ["it works in floats, and the Edge TPU in int8 only: convert it fully to int8, as `edgesmith run` does"]
 

@@ -141,11 +141,11 @@ def vector_output(node: Node) -> Refusal | None:
     output = node.output()
     if output is None or len(inner_shape(output)) <= 1:
         return None
-    return Refusal(
-        Status.LIMITED,
-        f"its output is {told(output.shape)}, and a dense layer's may have one dimension only",
-        "use Conv2D with a 1×1 kernel in the place of a Dense that keeps other dimensions, and batch 1",
-    )
+    remedy = "use Conv2D or Conv1D with a kernel of 1 in the place of a Dense that keeps other dimensions, and batch 1"
+    if len(output.shape) == 2:
+        remedy = "convert with batch 1: keras.Input(shape=…, batch_size=1)"
+    what = f"its output is {told(output.shape)}, and a dense layer's may have one dimension only"
+    return Refusal(Status.LIMITED, what, remedy)
 
 
 def _axes(node: Node, place: int) -> set[int]:
@@ -269,7 +269,8 @@ def unit_strides(node: Node) -> Refusal | None:
     """All strides are 1."""
     if set(node.numbers(3)) <= {1}:
         return None
-    return Refusal(Status.LIMITED, "it slices in strides", "slice with stride 1; stride in a convolution or a pool")
+    remedy = "slice with stride 1; MaxPooling2D(pool_size=1, strides=2) takes every other pixel"
+    return Refusal(Status.LIMITED, "it slices in strides", remedy)
 
 
 def plain_masks(node: Node) -> Refusal | None:

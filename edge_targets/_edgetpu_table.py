@@ -10,7 +10,13 @@ from dataclasses import dataclass
 
 from edge_targets import _edgetpu_rules as rules
 from edge_targets._edgetpu_node import Node, Refusal, Status
-from edge_targets._edgetpu_remedies import UNSUPPORTED, remedy_for
+from edge_targets._edgetpu_remedies import (
+    SHAPE_TYPES,
+    UNSUPPORTED,
+    remedy_for,
+    remedy_for_type,
+    remedy_for_version,
+)
 from edge_targets._edgetpu_rules import Rule
 
 
@@ -94,7 +100,11 @@ def refusal(node: Node) -> Refusal | None:
 
 def _unsupported(node: Node) -> Refusal:
     name = node.operator.custom_code or node.operator.kind
-    return Refusal(Status.UNSUPPORTED, f"the Edge TPU has no {name}", remedy_for(node.operator.kind))
+    types = {tensor.dtype for tensor in node.operands()}
+    # Whatever it is, it calculates with sizes: once they are given, it is gone.
+    of_sizes = bool(types) and types <= set(SHAPE_TYPES)
+    remedy = remedy_for_type(SHAPE_TYPES[0]) if of_sizes else remedy_for(node.operator.kind)
+    return Refusal(Status.UNSUPPORTED, f"the Edge TPU has no {name}", remedy)
 
 
 def _too_new(node: Node, row: Row) -> Refusal | None:
@@ -110,6 +120,5 @@ def _too_new(node: Node, row: Row) -> Refusal | None:
         Status.VERSION,
         f"it is version {node.operator.version} of {node.operator.kind}; edgetpu_compiler 16.0 reads up to "
         f"{row.newest}, and may refuse the whole file",
-        "convert with quantization a tensor in the dense layers "
-        "(_experimental_disable_per_channel_quantization_for_dense_layers) or with an older TensorFlow",
+        remedy_for_version(node.operator.kind),
     )

@@ -135,6 +135,31 @@ def test_bodies_of_loops_stay_on_the_cpu() -> None:
     assert [(one.subgraph, one.runs_on) for one in predict(whole).placements] == [(0, "edgetpu"), (1, "cpu")]
 
 
+def test_borders_around_a_float_operator_name_it() -> None:
+    graph = graph_of(
+        Operator("RELU", "a", "b"),
+        Operator("DEQUANTIZE", "b", "c"),
+        Operator("ELU", "c", "d"),
+        Operator("QUANTIZE", "d", "e"),
+        floats="cd",
+    )
+    _, before, elu, behind = predict(graph).placements
+    assert before.why == behind.why == "it stands here because operator 2 (ELU) works in floats"
+    assert before.remedy == behind.remedy == "mend operator 2 (ELU): then this is gone"
+    assert "PReLU" in elu.remedy
+    # The model itself works in int8, which need not be told again.
+    assert placements(graph, "usb3").notes == ()
+
+
+def test_borders_of_the_whole_model_do_not() -> None:
+    graph = graph_of(
+        Operator("QUANTIZE", "a", "b"), Operator("RELU", "b", "c"), Operator("DEQUANTIZE", "c", "d"), floats="ad"
+    )
+    first, _, last = predict(graph).placements
+    assert "inference_input_type int8" in first.remedy
+    assert "int8 input and output" in last.remedy
+
+
 # ---- the model as a whole ----
 
 

@@ -194,6 +194,16 @@ EVERY_BREAKS: dict[str, tuple[bytes, str]] = {
     "constant_parameters": (conv(kernel=Tensor((6, 3, 3, 4))), "'in1' is computed"),
 }
 
+BROKEN_OTHERWISE: dict[str, tuple[bytes, str]] = {
+    "a softmax of several dimensions": (softmax(1, 5, 6), "its input is 1×5×6"),
+    "a slice with a new axis": (strided(newAxisMask=1), "a new axis"),
+    "a computed bias": (conv(bias=Tensor((6,), "int32")), "'in2' is computed"),
+    "three dimensions behind two": (plain("RELU", Tensor((1, 2, 8, 8, 4))), "1×2×8×8×4"),
+    "three outer dimensions": (plain("RELU", Tensor((3, 128, 128, 3))), "its batch is 3"),
+    "a dense layer over a batch": (dense(outputs=(8, 6)), "its output is 8×6"),
+}
+"""Second ways to break a rule of Coral's table."""
+
 
 def node(content: bytes, runtime: int = 14) -> Node:
     graph = parse_graph(content)
@@ -232,6 +242,18 @@ def test_what_holds_for_every_operator(rule: str) -> None:
     _is_told(node(content), why, Status.DATA_TYPE if rule == "eight_bits" else Status.LIMITED)
 
 
+@pytest.mark.parametrize("way", BROKEN_OTHERWISE)
+def test_a_rule_is_broken_in_more_than_one_way(way: str) -> None:
+    content, why = BROKEN_OTHERWISE[way]
+    _is_told(node(content), why, Status.LIMITED)
+
+
+def test_a_batch_of_a_dense_layer_is_mended_by_its_batch() -> None:
+    found = refusal(node(dense(outputs=(8, 6))))
+    assert found is not None
+    assert "batch_size=1" in found.remedy
+
+
 def _is_told(one: Node, why: str, status: Status) -> None:
     found = refusal(one)
     assert found is not None
@@ -253,6 +275,25 @@ def test_a_custom_operator_is_named_by_its_own_name() -> None:
 def test_a_newer_version_than_the_compiler_reads_is_refused() -> None:
     assert refusal(node(conv(version=5))) is None
     _is_told(node(conv(version=6)), "reads up to 5", Status.VERSION)
+
+
+@pytest.mark.parametrize(("kind", "remedy"), [("CONV_2D", "groups=1"), ("MUL", "an older TensorFlow")])
+def test_a_newer_version_has_the_remedy_of_its_kind(kind: str, remedy: str) -> None:
+    content = conv(version=9) if kind == "CONV_2D" else one_operator(kind, [IMAGE, IMAGE], [IMAGE], version=9)
+    found = refusal(node(content))
+    assert found is not None
+    assert remedy in found.remedy
+
+
+@pytest.mark.parametrize("kind", ["GATHER", "REDUCE_PROD"])
+def test_what_calculates_with_sizes_goes_when_sizes_are_given(kind: str) -> None:
+    sizes = Tensor((4,), "int32")
+    of_sizes = refusal(node(plain(kind, sizes, output=sizes)))
+    assert of_sizes is not None
+    assert "batch_size=1" in of_sizes.remedy
+    of_values = refusal(node(plain(kind)))
+    assert of_values is not None
+    assert of_values.remedy == remedy_for(kind)
 
 
 @pytest.mark.parametrize(("kind", "since"), [("TRANSPOSE", 14), ("RSQRT", 14), ("SUM", 13), ("TRANSPOSE_CONV", 13)])
