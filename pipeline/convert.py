@@ -94,7 +94,7 @@ def to_tflite(draft: Draft, examples: NDArray[np.float32], settings: ConvertSett
     if settings.precision == "float16":
         return to_float16(draft)
     if settings.backend == "ai_edge_quantizer":
-        ranges, own = with_ranges(draft, examples, settings), settings.calibration == "min_max"
+        ranges, own = with_ranges(draft, examples, settings), settings.calibration == "moving_average"
         return _aeq.by_ai_edge_quantizer(
             ranges, examples, precision=settings.precision, per_channel=per_channel, own_calibration=own
         )
@@ -115,9 +115,7 @@ def with_ranges(draft: Draft, examples: NDArray[np.float32], settings: ConvertSe
     Raises:
         ModelError: TensorFlow Lite cannot express the model in int8.
     """
-    measured = calibrated(draft, examples)
-    if settings.calibration == "min_max":
+    measured, method = calibrated(draft, examples), settings.calibration
+    if method == "min_max" or method == "moving_average":  # which the second quantizer takes itself
         return measured
-    return recalibrated(
-        measured, examples, settings.calibration, percentile=settings.percentile, precision=settings.precision
-    )
+    return recalibrated(measured, examples, method, percentile=settings.percentile, precision=settings.precision)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from edge_targets.tflite_graph import parse_graph
-from pipeline import convert, intake, ota
-from pipeline.artifact import Artifact, TensorSpec, sha256_of
+from pipeline import convert, intake, ota, sensitivity
+from pipeline.artifact import Artifact, MixedPrecision, TensorSpec, sha256_of
 from pipeline.cache import code_version, key_of
 from pipeline.choice import ModelSpec
 from pipeline.draft import Draft
@@ -17,7 +18,7 @@ from pipeline.report import StepRecord
 from pipeline.storage import atomic_write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from pipeline.cache import Cache
@@ -44,6 +45,9 @@ _NOUNS = (
 _CONVERSION = ("pipeline.convert", "pipeline._convert._converter")
 """Modules that make bytes of a draft; with the second count the files beside it."""
 
+_SEARCH = ("pipeline.sensitivity", "pipeline._fewest", "pipeline.verify")
+"""Modules that decide what is kept out of int8."""
+
 _PACKING = ("pipeline.ota", "edge_targets.tflite_graph")
 """Modules that make what travels of bytes; the unpacker is among the files beside the second."""
 
@@ -63,6 +67,7 @@ def drafts(
     Returns:
         The draft as built and after each stage; and a record of the intake, if there was one, and of each stage.
     """
+    convert.refuse_missing(recipe.convert)
     first, cached = _begun(recipe, data, cache, progress, trust_code)
     made, records = [first], [StepRecord(step, cached) for step in first.steps]
     for index, stage in enumerate(recipe.stages):
@@ -94,9 +99,30 @@ def reference(draft: Draft, cache: Cache, progress: Progress) -> bytes | None:
     return files["model.tflite"]
 
 
-def artifact(draft: Draft, recipe: Recipe, data: Dataset, cache: Cache, work: Path, progress: Progress) -> Artifact:
-    """The int8 `.tflite` of a draft, with the compressed form that travels beside it."""
+def artifact(
+    draft: Draft,
+    recipe: Recipe,
+    data: Dataset,
+    cache: Cache,
+    work: Path,
+    progress: Progress,
+    before: Artifact | None = None,
+) -> Artifact:
+    """The `.tflite` of a draft in the recipe's precision, with the compressed form that travels beside it.
+
+    Args:
+        draft: after the last stage.
+        recipe: its `convert` says how.
+        data: calibrates, and decides in mixed precision.
+        cache: results of earlier runs.
+        work: where the files go.
+        progress: told how far it is.
+        before: the float32 `.tflite` that mixed precision compares with; None: the draft in float.
+    """
     settings = recipe.convert
+    mixed, most_lost = settings.mixed_precision, recipe.budgets.max_accuracy_drop
+    if mixed is not None and mixed.max_accuracy_drop is not None:
+        most_lost = mixed.max_accuracy_drop
     key = key_of(
         kind="int8",
         draft=draft.sha256,
@@ -104,18 +130,36 @@ def artifact(draft: Draft, recipe: Recipe, data: Dataset, cache: Cache, work: Pa
         data=data.fingerprint,
         seed=recipe.seed,
         code=code_version(*_CONVERSION, "pipeline.intake", *_NOUNS),
+        **({"lost": most_lost, "before": before and before.sha256, "search": code_version(*_SEARCH)} if mixed else {}),
     )
 
     def make() -> Files:
-        progress.note("convert: int8")
+        progress.note(f"convert: {settings.precision}")
         folded, sentences = intake.fold_front(draft)
         for sentence in sentences:
             progress.note(f"convert: {sentence}")
-        model = convert.to_int8(folded, data.calibration(settings.calibration_samples, recipe.seed))
-        return {"model.tflite": convert.slim(model) if settings.slim else model}
+        examples = data.calibration(settings.calibration_samples, recipe.seed)
+        for sentence in convert.warnings_of(examples):
+            progress.note(sentence)
+        if mixed is None or most_lost is None:
+            model = convert.to_tflite(folded, examples, settings)
+            return {"model.tflite": convert.slim(model) if settings.slim else model}
+        ranges = convert.with_ranges(folded, examples, settings)
+        per_channel = settings.granularity == "per_channel"
+
+        def quantize(kept: Collection[str]) -> bytes:
+            model = convert.quantized(ranges, per_channel=per_channel, keep_float=kept)
+            return convert.slim(model) if settings.slim else model
+
+        against = before.path.read_bytes() if before is not None else None
+        found = sensitivity.mixed_precision(ranges, quantize, against, data, most_lost, progress)
+        return {"model.tflite": found.model, "mixed.json": json.dumps(asdict(found.record)).encode()}
 
     files, _ = _remembered(cache, key, make, progress)
-    return _laid_down(files["model.tflite"], work / "model.tflite", cache, progress, travels=True)
+    laid = _laid_down(files["model.tflite"], work / "model.tflite", cache, progress, travels=True)
+    made = replace(laid, precision=settings.precision)
+    record = files.get("mixed.json")
+    return made if record is None else replace(made, mixed=MixedPrecision.of(json.loads(record)))
 
 
 def _begun(recipe: Recipe, data: Dataset, cache: Cache, progress: Progress, trust_code: bool) -> tuple[Draft, bool]:

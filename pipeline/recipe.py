@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Never, get_args
+from typing import Annotated, Any, Never, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +16,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import InitErrorDetails
 
@@ -94,6 +95,25 @@ class Recipe(Settings):
                     ("max_median_us", name), f"'{name}' is no target of this recipe", expected, "add it to targets"
                 )
         return budgets
+
+    @model_validator(mode="after")
+    def _mixed_precision_has_a_budget(self) -> Self:
+        mixed = self.convert.mixed_precision
+        if mixed is not None and mixed.max_accuracy_drop is None and self.budgets.max_accuracy_drop is None:
+            mend = "set budgets.max_accuracy_drop, or max_accuracy_drop there"
+            _refuse_at(("convert", "mixed_precision"), "it is not told what int8 may lose", "a budget", mend)
+        return self
+
+    @model_validator(mode="after")
+    def _trained_ranges_stay(self) -> Self:
+        traits: frozenset[str] = frozenset()
+        for stage in self.stages:
+            traits = stage.traits_after(traits)
+        if "qat" in traits and not self.convert.is_plain:
+            what = "the stage 'qat' trains the ranges and scales of int8, and nothing after it may choose others"
+            mend = "drop 'qat', or leave precision, calibration, granularity and backend out"
+            _refuse_at(("convert",), what, "int8 as it was trained", mend)
+        return self
 
     def model_post_init(self, context: Any) -> None:
         """Remember the folder that relative paths began at."""

@@ -55,10 +55,11 @@ class ConvertSettings(Settings):
         description="int8; int16x8: int16 activations and int8 weights; float16: weights stored so, computed in float; "
         "dynamic: int8 weights, float activations; int4: int8 with int4 weights in convolutions and dense layers.",
     )
-    calibration: Literal["min_max", "percentile", "mse", "entropy"] = Field(
+    calibration: Literal["min_max", "percentile", "mse", "entropy", "moving_average"] = Field(
         "min_max",
         description="How each activation's range comes from the examples: all of it, all but the outermost, the one of "
-        "least squared error, or the one that keeps most of the distribution (Kullback-Leibler).",
+        "least squared error, the one that keeps most of the distribution (Kullback-Leibler), or ai-edge-quantizer's own "
+        "moving average, which forgets early examples.",
     )
     percentile: float = Field(
         99.99, gt=50, le=100, description="For calibration: percentile. 99.99 leaves out 0.01 % of values at each end."
@@ -113,6 +114,10 @@ class ConvertSettings(Settings):
                 without_ranges and self.calibration != "min_max",
                 f"with precision '{precision}' activations stay float: there are no ranges to calibrate; "
                 "leave 'calibration' out",
+            ),
+            (
+                self.calibration == "moving_average" and not aeq,
+                "the moving average is ai-edge-quantizer's own way to calibrate; set `backend: ai_edge_quantizer`",
             ),
             (
                 precision == "int16x8" and self.calibration == "entropy",

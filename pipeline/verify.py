@@ -15,25 +15,25 @@ from edge_targets._errors import TargetError
 from edge_targets._measurement import TIMED
 from edge_targets.tflite_cost import WeightCost, total_macs, weight_costs
 from edge_targets.tflite_graph import Graph, Tensor, parse_graph
-from pipeline import _sqnr
+from pipeline import _precision, _sqnr
 from pipeline._promises import promise_checks
 from pipeline.check import Check, Layer
 from pipeline.plugins import plugin_class
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from edge_targets._measurement import Measurement
-    from pipeline.artifact import Artifact, TensorSpec
+    from pipeline.artifact import Artifact, MixedPrecision, TensorSpec
     from pipeline.dataset import Dataset, Split
     from pipeline.draft import Draft
     from pipeline.progress import Progress
     from pipeline.settings import Budgets
     from pipeline.task import Task
 
-FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
+FLOATS = _precision.FLOATS
 
 BATCH = 500
 """Examples that are sent to the interpreter at once."""
@@ -96,7 +96,8 @@ def prove(
         before, after = (score(one, data, bar.advance) for one in (baseline, artifact))
     checks = (
         *intake_checks(draft),
-        *byte_checks(model, layers, draft),
+        *byte_checks(model, layers, draft, artifact.mixed, artifact.precision),
+        *mixed_checks(artifact.mixed),
         *agreement_checks(data.task, before.outputs, after.outputs),
         *noise_checks(layers),
         *budget_checks(budgets, before.value, after.value, artifact, layers),
@@ -107,13 +108,39 @@ def prove(
 def score(artifact: Artifact, data: Dataset, advance: Callable[[int], None]) -> Score:
     """Run a `.tflite` over the test split in the interpreter of this machine, and score what it gives."""
     task, y = data.task, data.test.targets()
-    found = _readout(artifact, data.test, task, advance)
+    found = readout(artifact, data.test, task, advance)
     value, details = task.score(y, found), task.details(y, found)
 
     def held_out() -> NDArray[np.float32]:
-        return _readout(artifact, data.validation, task, lambda _: None)
+        return readout(artifact, data.validation, task, lambda _: None)
 
     return Score(value, {**task.operating_point(held_out, y, found), **details}, found)
+
+
+def readout(artifact: Artifact, split: Split, task: Task, advance: Callable[[int], None]) -> NDArray[np.float32]:
+    """What the task keeps of every output that a model gives for a split, (n, ...).
+
+    Args:
+        artifact: the `.tflite`, float or int8, with its borders.
+        split: real examples; they go through the interpreter batch by batch.
+        task: its `readout` looks at each batch.
+        advance: told how many examples were read.
+
+    Raises:
+        TargetError: the model did not run, or does not take these examples.
+    """
+    raw = interpreter().evaluate(artifact.path, _stored(split, artifact.inputs[0], advance))
+    outputs = dequantize(raw, artifact.outputs[0])
+    kept, done = [], 0
+    for x, _ in split.batches(BATCH):
+        kept.append(task.readout(x, outputs[done : done + len(x)]))
+        done += len(x)
+    return np.concatenate(kept)
+
+
+def interpreter() -> Target:
+    """The interpreter of this machine, in child processes of its own."""
+    return plugin_class("edge_targets", "host", Target)()  # type: ignore[type-abstract]
 
 
 def layer_table(model: bytes) -> tuple[Layer, ...]:
@@ -149,7 +176,7 @@ def measured_layers(
         path = Path(folder, "reference.tflite")
         path.write_bytes(reference)
         inputs = x, quantize(x, artifact.inputs[0])
-        return _sqnr.with_sqnr(layers, graphs, (path, artifact.path), inputs, _interpreter())
+        return _sqnr.with_sqnr(layers, graphs, (path, artifact.path), inputs, interpreter())
 
 
 def quantize(x: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:
@@ -186,16 +213,40 @@ def intake_checks(draft: Draft) -> list[Check]:
     ]
 
 
-def byte_checks(model: bytes, layers: tuple[Layer, ...], draft: Draft) -> list[Check]:
-    """What the stages promised, against what the bytes show."""
+def byte_checks(
+    model: bytes,
+    layers: tuple[Layer, ...],
+    draft: Draft,
+    mixed: MixedPrecision | None = None,
+    precision: str = "int8",
+) -> list[Check]:
+    """What the stages promised, against what the bytes show.
+
+    Float tensors break the promise of int8, but for those of the layers that mixed precision kept: they were chosen.
+    """
     graphs = parse_graph(model).subgraphs()
-    floats = [tensor.name for graph in graphs for tensor in graph.tensors if tensor.dtype in FLOATS]
-    shown = ", ".join(floats[:3]) + (" …" if len(floats) > 3 else "")
-    checks = [Check.at_most("int8_only", len(floats), 0, "float tensors", f"float: {shown}" if floats else "")]
+    chosen = _touched(graphs[0], (*mixed.kept, *mixed.riders)) if mixed else frozenset[int]()
+    floats = [tensor for graph in graphs for tensor in graph.tensors if tensor.dtype in FLOATS]
+    others = [tensor.name for tensor in floats if id(tensor) not in chosen]
+    shown = ", ".join(others[:3]) + (" …" if len(others) > 3 else "")
+    why = ". ".join(filter(None, (f"float: {shown}" if others else "", _chosen(mixed))))
+    int8_only = Check.at_most("int8_only", len(others), 0, "float tensors", why)
+    checks = [int8_only if precision == "int8" else _precision.precision_check(graphs[0], precision)]
     promised = [step.promises["min_sparsity"] for step in draft.steps if "min_sparsity" in step.promises]
     if promised and "sparse" in draft.traits:
         checks.append(Check.at_least("kept_sparsity", sparsity(layers), promised[-1], "share", "as the stages left it"))
     return [*checks, *promise_checks(parse_graph(model), layers, draft)]
+
+
+def mixed_checks(mixed: MixedPrecision | None) -> list[Check]:
+    """Whether the layers that were kept out of int8 are enough, on the validation split."""
+    if mixed is None:
+        return []
+    tried = f"{mixed.evaluations} of at most {mixed.most_evaluations} evaluations on the validation split"
+    nearest = "" if mixed.met else "; no choice of layers is good enough, this one comes nearest"
+    values = f"{mixed.float_value:.4f} in float, {mixed.int8_value:.4f} in int8, {mixed.value:.4f} kept so"
+    why = f"{mixed.metric}: {values}; {tried}"
+    return [Check.at_most("mixed_precision_drop", mixed.drop, mixed.max_accuracy_drop, "share", why + nearest)]
 
 
 def agreement_checks(task: Task, reference: NDArray[np.float32], quantized: NDArray[np.float32]) -> list[Check]:
@@ -258,6 +309,24 @@ def _latency_check(target: str, limit_us: float, found: Measurement | None) -> C
     return Check.at_most(name, found.median_us, limit_us, "us", f"{found.runtime} {found.runtime_version}")
 
 
+def _touched(graph: Graph, names: Collection[str]) -> frozenset[int]:
+    """The tensors, by `id`, that operators of these names read or write."""
+    touching = (operator for operator in graph.operators if operator.name in names)
+    places = (place for operator in touching for place in (*operator.inputs, *operator.outputs) if place >= 0)
+    return frozenset(id(graph.tensors[place]) for place in places)
+
+
+def _chosen(mixed: MixedPrecision | None) -> str:
+    """Which layers are float on purpose, and what that costs."""
+    if mixed is None or not mixed.kept:
+        return ""
+    named = ", ".join(f"'{name}'" for name in mixed.kept)
+    cost = f"{mixed.size_bytes - mixed.int8_size_bytes:+,} bytes"
+    if mixed.median_us is not None and mixed.int8_median_us is not None:
+        cost += f", {mixed.median_us - mixed.int8_median_us:+.1f} µs on this machine"
+    return f"{named} in {mixed.kept_in}, chosen by mixed precision: {cost} against full int8"
+
+
 def _layer(cost: WeightCost, all_macs: int, file_bytes: int) -> Layer:
     tensor, stored = cost.tensor, cost.tensor.values()
     return Layer(
@@ -274,17 +343,6 @@ def _layer(cost: WeightCost, all_macs: int, file_bytes: int) -> Layer:
     )
 
 
-def _readout(artifact: Artifact, split: Split, task: Task, advance: Callable[[int], None]) -> NDArray[np.float32]:
-    """What the task keeps of every output that the model gives for a split, batch by batch, (n, ...)."""
-    raw = _interpreter().evaluate(artifact.path, _stored(split, artifact.inputs[0], advance))
-    outputs = dequantize(raw, artifact.outputs[0])
-    kept, done = [], 0
-    for x, _ in split.batches(BATCH):
-        kept.append(task.readout(x, outputs[done : done + len(x)]))
-        done += len(x)
-    return np.concatenate(kept)
-
-
 def _zero_points(tensor: Tensor) -> NDArray[Any]:
     """What stands for zero in each channel, in a shape that broadcasts over the tensor."""
     points = np.asarray(tensor.zero_points or (0,))
@@ -298,7 +356,3 @@ def _stored(split: Split, spec: TensorSpec, advance: Callable[[int], None]) -> I
     for x, _ in split.batches(BATCH):
         yield quantize(x, spec)
         advance(len(x))
-
-
-def _interpreter() -> Target:
-    return plugin_class("edge_targets", "host", Target)()  # type: ignore[type-abstract]

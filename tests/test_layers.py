@@ -33,15 +33,20 @@ PRIVATE = {
     "_intake": "intake",
     "_convert": "convert",
 } | {
+    "_precision": "verify",
     "_promises": "verify",
     "_sqnr": "verify",
+    "_fewest": "sensitivity",
+    "_evidence": "advice",
     "_inspect_keras": "inspection",
     "_inspect_tflite": "inspection",
     "_node_data": "inspection",
 }
 ABOVE = {
-    "forge": ROOMS,
-    "inspection": ROOMS,
+    "forge": ROOMS | {"sensitivity"},
+    "sensitivity": ROOMS,
+    "advice": ROOMS,
+    "inspection": ROOMS | {"advice"},
     "comparison": ROOMS,
     "doctor": set[str](),
     "history": set[str](),
@@ -52,7 +57,7 @@ ABOVE = {
     "evaluation": ROOMS | {"measure"},
     "benchmark": ROOMS | {"measure", "evaluation"},
     "deployment": ROOMS | {"bundle", "measure", "evaluation"},
-    "flow": ROOMS | {"forge", "measure"},
+    "flow": ROOMS | {"forge", "measure", "advice"},
     "commands": ROOMS
     | {
         "flow",

@@ -53,7 +53,7 @@ def by_ai_edge_quantizer(
     *,
     precision: str,
     per_channel: bool = True,
-    own_calibration: bool = True,
+    own_calibration: bool = False,
 ) -> bytes:
     """A float `.tflite` quantized by `ai-edge-quantizer`.
 
@@ -62,7 +62,8 @@ def by_ai_edge_quantizer(
         examples: for the calibration, (n, ...) float32.
         precision: "int8", "int16x8", "int4" or "dynamic".
         per_channel: whether a weight has a scale for each output channel or one for all.
-        own_calibration: whether the quantizer measures the ranges itself (least and largest value).
+        own_calibration: whether the quantizer measures the ranges itself: a moving average of each example's least and
+            largest value, in which the last examples count most.
 
     Raises:
         UsageError: the package is not installed.
