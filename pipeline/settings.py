@@ -58,8 +58,8 @@ class ConvertSettings(Settings):
     calibration: Literal["min_max", "percentile", "mse", "entropy", "moving_average"] = Field(
         "min_max",
         description="How each activation's range comes from the examples: all of it, all but the outermost, the one of "
-        "least squared error, the one that keeps most of the distribution (Kullback-Leibler), or ai-edge-quantizer's own "
-        "moving average, which forgets early examples.",
+        "least squared error, the one that keeps most of the distribution (Kullback-Leibler), or the moving average of "
+        "ai-edge-quantizer, which forgets early examples.",
     )
     percentile: float = Field(
         99.99, gt=50, le=100, description="For calibration: percentile. 99.99 leaves out 0.01 % of values at each end."
