@@ -73,8 +73,8 @@ _NEWER_VERSIONS: dict[str, str] = {
     # What makes TensorFlow's converter write them (lite/tools/versioning/op_version.cc).
     "CONV_2D": "use Conv2D with groups=1, or SeparableConv2D; or convert with an older TensorFlow",
     "FULLY_CONNECTED": (
-        "convert with one scale a dense layer (_experimental_disable_per_channel_quantization_for_dense_layers) or with "
-        "an older TensorFlow"
+        "convert with one scale a dense layer (_experimental_disable_per_channel_quantization_for_dense_layers), or "
+        "with an older TensorFlow"
     ),
 }
 

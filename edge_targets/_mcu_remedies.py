@@ -10,6 +10,22 @@ _SIZES = "give every size in keras.Input, with batch_size=1, so that no shape is
 _OUTSIDE = "end the model before it and compute it outside, on what the model gives"
 _REMEDIES: dict[str, str] = {
     **dict.fromkeys(("SHAPE", "RANK", "FILL", "RANGE", "BROADCAST_TO", "BROADCAST_ARGS"), _SIZES),
+    **dict.fromkeys(
+        ("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"),
+        "give keras.Input batch_size=1: then the dilation stays within the convolution; or use strides and pooling",
+    ),
+    **dict.fromkeys(
+        ("GATHER", "GATHER_ND", "EMBEDDING_LOOKUP"),
+        "look the embedding up outside, and feed its vectors; or use slices",
+    ),
+    **dict.fromkeys(
+        ("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "SELECT_V2", "WHERE"),
+        "use Maximum, Minimum, ReLU, or a multiplication by a mask in the place of comparisons and tf.where",
+    ),
+    "ADD_N": "add two at a time: keras.layers.Add in the place of tf.add_n",
+    "DEPTH_TO_SPACE": "use Conv2DTranspose or UpSampling2D in its place",
+    "SQRT": "use x * tf.math.rsqrt(x)",
+    "DIV": "multiply by the reciprocal instead, as a constant",
     **dict.fromkeys(("QUANTIZE", "DEQUANTIZE", "CAST"), FULLY_INT8),
     **dict.fromkeys(
         ("LSTM", "RNN", "UNIDIRECTIONAL_SEQUENCE_RNN"), "use keras.layers.LSTM of one direction, or Conv1D"

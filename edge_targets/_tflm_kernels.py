@@ -1,7 +1,7 @@
 """What TensorFlow Lite Micro has kernels for, and for which types: decided from a graph, without running it.
 
 The tables are what the package tflite-micro 0.dev20261023182759 answers when it is asked for each operator in turn
-(`tests/edge_targets/test_tflm_kernels.py` asks it again); a firmware may register fewer of them.
+(`tests/edge_targets/test_tflm.py` asks it again); a firmware may register fewer of them.
 """
 
 from __future__ import annotations

@@ -72,7 +72,8 @@ def _types(kind: str, maps: list[Tensor]) -> _Why:
             return f"Ethos-U works on int8, and '{tensor.name}' is {tensor.dtype}", FULLY_INT8
     inputs = maps[0].dtype
     if inputs == "int64" or (inputs == "int32" and kind not in _TAKES_INT32):
-        return f"its {inputs} input '{maps[0].name}' is too wide for Ethos-U", FULLY_INT8
+        # Most of them are shapes.
+        return f"its {inputs} input '{maps[0].name}' is too wide for Ethos-U", _DYNAMIC
     return None
 
 

@@ -63,7 +63,12 @@ def test_what_vela_takes_is_on_the_npu(content: bytes) -> None:
 LEFT = {
     "no such operator": (one_operator("CUMSUM", [FLAT, constant(1)], [FLAT]), "Ethos-U has no CUMSUM", "Conv2D"),
     "floats": (one_operator("RELU", [Tensor((1, 4), "float32")], [Tensor((1, 4), "float32")]), "is float32", "int8"),
-    "wide numbers": (one_operator("RELU", [Tensor((1, 4), "int32")], [FLAT]), "too wide", "int8"),
+    "wide numbers": (one_operator("RELU", [Tensor((1, 4), "int32")], [FLAT]), "too wide", "every size"),
+    "dilation beside its convolution": (
+        one_operator("SPACE_TO_BATCH_ND", [PICTURE, constant([2, 2]), constant([[0, 0], [0, 0]])], [PICTURE]),
+        "Ethos-U has no SPACE_TO_BATCH_ND",
+        "batch_size=1",
+    ),
     "an open size": (
         one_operator("RELU", [Tensor((1, 4, 4), open_sizes=(0, 1))], [Tensor((1, 4, 4))]),
         "open size beyond its batch",
