@@ -135,7 +135,11 @@ class _Matching:
         from pipeline._tf import tf
 
         pairs = zip(self._projections, features, taught, strict=True)
-        distances = [tf.reduce_mean(tf.square(projection(mine) - other)) for projection, mine, other in pairs]
+        # Features of a student that trains in 16 bits are compared in 32.
+        distances = [
+            tf.reduce_mean(tf.square(projection(tf.cast(mine, other.dtype)) - other))
+            for projection, mine, other in pairs
+        ]
         return self._weight * tf.add_n(distances) if distances else 0.0
 
 

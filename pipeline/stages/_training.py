@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.errors import Diverged
 from pipeline.settings import Settings
 from pipeline.stages._guidance import Guidance, guided, teacher_of
+from pipeline.stages._optimizer import OptimizerSettings, optimizer_for, plateau_callback
+from pipeline.stages._twin import Distribution, Precision, copy_weights, devices, follow, scaled, twin_of
 
 if TYPE_CHECKING:
     from pipeline.dataset import Dataset
@@ -29,19 +31,49 @@ class EarlyStopping(Settings):
     min_delta: float = Field(0.0, ge=0, description="The least fall of the validation loss that counts.")
 
 
-class TrainingSettings(Settings):
-    """What can be set wherever weights are trained."""
+class TrainingSettings(OptimizerSettings):
+    """What can be set wherever weights are trained.
+
+    Class attributes:
+        float32_only, one_device_only: why a stage trains in no other way; empty where it does.
+    """
+
+    float32_only: ClassVar[str] = ""
+    one_device_only: ClassVar[str] = ""
 
     epochs: int = Field(ge=1, description="Passes over the training split.")
-    batch_size: int = Field(64, ge=1, description="Examples a step.")
-    optimizer: Literal["adam", "sgd", "rmsprop"] = Field("adam", description="sgd has a momentum of 0.9.")
-    learning_rate: float = Field(1e-3, gt=0, description="At the start.")
-    learning_rate_schedule: Literal["constant", "cosine"] = Field(
-        "cosine", description="cosine falls to zero over the run (Loshchilov and Hutter, 2016)."
-    )
+    batch_size: int = Field(64, ge=1, description="Examples a step, over all devices together.")
     early_stopping: EarlyStopping | None = Field(None, description="Off unless given.")
     guidance: Guidance | None = Field(None, description="A teacher's outputs beside the targets; off unless given.")
+    precision: Precision = Field(
+        "float32",
+        description="mixed_bfloat16 and mixed_float16 compute in 16 bits and keep the weights in 32, for processors "
+        "that are faster so; the loss is scaled where float16 needs it. The model is float32 afterwards.",
+    )
+    distribute: Distribution = Field(
+        "none",
+        description="mirrored: each batch is shared out over all GPUs, or CPU devices, of this machine "
+        "(tf.distribute.MirroredStrategy).",
+    )
     tensorboard: bool = Field(False, description="Write TensorBoard logs into the output folder.")
+
+    @model_validator(mode="after")
+    def _can_be_trained_so(self) -> Self:
+        if self.precision != "float32" and self.float32_only:
+            raise ValueError(f"precision: {self.precision} cannot be: {self.float32_only}")
+        if self.distribute != "none" and self.one_device_only:
+            raise ValueError(f"distribute: {self.distribute} cannot be: {self.one_device_only}")
+        if self.distribute == "mirrored" and self.guidance is not None:
+            raise ValueError("a teacher guides on one device alone: drop 'distribute: mirrored', or the guidance")
+        warmup = self.schedule.warmup_epochs or 0
+        if warmup >= self.epochs:
+            raise ValueError(f"schedule.warmup_epochs ({warmup:g}) must be less than epochs ({self.epochs})")
+        return self
+
+    @property
+    def trains_apart(self) -> bool:
+        """Whether a twin trains in the place of the model."""
+        return self.precision != "float32" or self.distribute != "none"
 
     def steps_per_epoch(self, data: Dataset) -> int:
         """Batches in one pass over the training split."""
@@ -81,7 +113,7 @@ def fit(
         stage: named in the progress and in the log.
         seed: fixes the order of the examples.
         progress: a bar that moves a step a batch, and a line of log an epoch.
-        callbacks: more Keras callbacks.
+        callbacks: more Keras callbacks, which act after every batch and at the end, on `model`.
         settled_after: epochs in which the model is still being changed; early stopping looks only at later ones.
         draft: what the training starts from; its teacher guides it where the settings ask for that.
 
@@ -89,31 +121,33 @@ def fit(
         ModelError: the teacher does not fit the model.
         Diverged: the loss is no finite number any more; training stops in that batch.
     """
-    optimizer, loss, metrics = _optimizer(settings, data), data.task.loss(model), data.task.keras_metrics(model)
-    if settings.guidance is not None and draft is not None:
-        model = guided(model, teacher_of(draft, settings.guidance), data.task, settings.guidance)
-    model.compile(optimizer, loss, metrics)
+    with devices(settings.distribute):
+        trained = twin_of(model, settings.precision) if settings.trains_apart else model
+        learner = _compiled(trained, settings, data, draft)
+    if settings.trains_apart:
+        callbacks = (follow(model, trained, callbacks),)
     with progress.bar(stage, settings.total_steps(data)) as bar:
-        history = model.fit(
+        history = learner.fit(
             data.training_batches(settings.batch_size, seed),
             validation_data=data.validation_batches(max(settings.batch_size, 256)),
             epochs=settings.epochs,
             callbacks=[_watch(stage, bar, progress), *_optional(settings, stage, progress, settled_after), *callbacks],
             verbose=0,
         ).history
+    if settings.trains_apart:
+        copy_weights(trained, model)
     curves = {name: [float(value) for value in values] for name, values in history.items()}
     return Trained({name: values[-1] for name, values in curves.items()}, curves)
 
 
-def _optimizer(settings: TrainingSettings, data: Dataset) -> Any:
-    from pipeline._tf import keras
-
-    rate: Any = settings.learning_rate
-    if settings.learning_rate_schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.total_steps(data))
-    if settings.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, momentum=0.9)
-    return {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[settings.optimizer](rate)
+def _compiled(model: Any, settings: TrainingSettings, data: Dataset, draft: Draft | None) -> Any:
+    """The model, or the model with its teacher, ready for `fit`."""
+    optimizer = optimizer_for(settings, settings.steps_per_epoch(data), settings.total_steps(data))
+    loss, metrics = data.task.loss(model), data.task.keras_metrics(model)
+    if settings.guidance is not None and draft is not None:
+        model = guided(model, teacher_of(draft, settings.guidance), data.task, settings.guidance)
+    model.compile(scaled(optimizer, settings.precision), loss, metrics)
+    return model
 
 
 def _optional(settings: TrainingSettings, stage: str, progress: Progress, settled_after: int) -> list[Any]:
@@ -131,6 +165,8 @@ def _optional(settings: TrainingSettings, stage: str, progress: Progress, settle
                 start_from_epoch=settled_after,
             )
         )
+    if settings.learning_rate_schedule == "reduce_on_plateau":
+        chosen.append(plateau_callback(settings, settled_after))
     if settings.tensorboard and progress.log_folder is not None:
         chosen.append(keras.callbacks.TensorBoard(str(progress.log_folder / "tensorboard" / stage)))
     return chosen

@@ -49,6 +49,9 @@ class Cluster(TrainingSettings, Stage):
         "clustered": "the weights are clustered already; drop the second 'cluster'",
     }
 
+    float32_only: ClassVar[str] = "TFMOT clusters in float32"
+    one_device_only: ClassVar[str] = "TFMOT assigns weights to clusters on one device"
+
     epochs: int = Field(2, ge=1, description="Passes over the training split.")
     learning_rate: float = Field(3e-4, gt=0, description="At the start; lower than in training.")
     clusters: Annotated[Count | dict[str, Count], one_or_per_layer(Count)] = Field(

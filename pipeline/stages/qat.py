@@ -38,6 +38,8 @@ class Qat(TrainingSettings, Stage):
     gives: ClassVar[frozenset[str]] = frozenset({"qat"})
     refuses: ClassVar[dict[str, str]] = {"qat": "the model is quantization-aware already; drop the second 'qat'"}
 
+    float32_only: ClassVar[str] = "int8 is simulated in float32; train in 16 bits before 'qat'"
+
     epochs: int = Field(2, ge=1, description="Passes over the training split.")
     learning_rate: float = Field(3e-4, gt=0, description="At the start; lower than in training.")
     skip_layers: tuple[str, ...] = Field(
