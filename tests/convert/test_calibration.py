@@ -63,9 +63,9 @@ def test_least_squares_is_no_worse_than_any_clipping(values: NDArray[np.float64]
 
 
 def test_least_squares_leaves_an_outlier_out_that_takes_all_steps() -> None:
-    assert mse_range(counted(LONG_TAIL), 255)[1] < 52
+    assert mse_range(counted(LONG_TAIL), 255)[1] < 0.97 * LONG_TAIL.max()
     # With 65,534 steps there are enough for all.
-    assert mse_range(counted(LONG_TAIL), 65534)[1] > 55
+    assert mse_range(counted(LONG_TAIL), 65534)[1] > 0.99 * LONG_TAIL.max()
 
 
 def test_entropy_keeps_the_distribution_and_not_its_outliers() -> None:
