@@ -75,3 +75,8 @@ class ErrorDetails:
     channel_spread: float
     channel_noise: float
     shift: float
+
+    @property
+    def channel_sqnr_db(self) -> float:
+        """Signal to quantization noise where each channel counts as much as any other; infinite without noise."""
+        return -10 * math.log10(self.channel_noise) if self.channel_noise > 0 else math.inf

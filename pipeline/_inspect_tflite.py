@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from edge_targets._tflm_arena import least_arena_bytes
 from edge_targets.tflite_cost import OperatorCost, operator_costs, weight_costs
 from edge_targets.tflite_graph import Graph, Tensor, parse_graph, read_graph
-from pipeline import ota, verify
+from pipeline import advice, ota, verify
 from pipeline.artifact import Artifact, TensorSpec, sha256_of
 from pipeline.data._npz_reading import open_npz
 from pipeline.dataset import ArraySplit
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_targets._placement import Placement, Placements, PlacesOperators
-    from pipeline.check import Layer
+    from pipeline.check import Advice, Layer
 
 MOST_PACKED_BYTES = 2**20
 """A larger model is only packed when asked for: the codecs that try hardest take over a second a megabyte."""
@@ -52,8 +53,10 @@ def tflite_facts(
     graph = read_graph(path)
     content = path.read_bytes()
     layers = verify.layer_rows(graph)
+    advised: tuple[Advice, ...] = ()
     if data is not None and reference is not None:
         layers = _measured(layers, path, graph, _examples(data), reference)
+        advised = advice.advise(layers, graph, read_graph(reference))
     costs = operator_costs(graph)
     placed = target.places(path) if target is not None else None
     return {
@@ -72,11 +75,21 @@ def tflite_facts(
             "arena_bytes": least_arena_bytes(graph),
             "weights": sum(layer.weights for layer in layers),
             "sparsity": verify.sparsity(layers),
+            "float_layers": _float_layers(graph),
             "float_tensors": sum(t.dtype in verify.FLOATS for sub in graph.subgraphs() for t in sub.tensors),
         },
         "operators": _operators(graph, costs, layers, placed),
+        **({"advice": [asdict(one) for one in advised]} if data is not None else {}),
         "tensors": [_tensor(tensor, place) for place, sub in enumerate(graph.subgraphs()) for tensor in sub.tensors],
     }
+
+
+def _float_layers(graph: Graph) -> list[str]:
+    """The operators that compute in float beside others that do not: kept by mixed precision, or left by a fault."""
+    made = [(one, graph.tensors[one.outputs[0]].dtype) for one in graph.operators if one.outputs]
+    floats = [one for one, dtype in made if dtype in verify.FLOATS and one.kind != "DEQUANTIZE"]
+    mixed = any(dtype in ("int8", "uint8", "int16") and one.kind != "QUANTIZE" for one, dtype in made)
+    return list(dict.fromkeys(one.name for one in floats)) if mixed else []
 
 
 def _travelling(content: bytes, pack: bool) -> dict[str, Any]:

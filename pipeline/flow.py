@@ -6,7 +6,8 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline import forge, measure, verify
+from edge_targets.tflite_graph import parse_graph
+from pipeline import advice, forge, measure, verify
 from pipeline.cache import library_versions
 from pipeline.report import ModelFacts, Report, write_report
 from pipeline.workplace import publish, workplace
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from pipeline.artifact import Artifact
     from pipeline.cache import Cache
+    from pipeline.check import Advice
     from pipeline.progress import Progress
     from pipeline.recipe import Recipe
 
@@ -47,13 +49,14 @@ def run(
 
         drafts, steps = forge.drafts(recipe, data, cache, progress, trust_code=trust_code)
         baseline = forge.baseline(drafts, cache, work, progress)
-        artifact = forge.artifact(drafts[-1], recipe, data, cache, work, progress)
+        artifact = forge.artifact(drafts[-1], recipe, data, cache, work, progress, baseline)
 
         reference = forge.reference(drafts[-1], cache, progress)
         proof = verify.prove(artifact, baseline, drafts[-1], data, recipe.budgets, progress, reference)
         rows = measure.measure_run(artifact, baseline, recipe.targets, recipe.benchmark, data, progress)
         measurements = [found for row in rows for found in row.measurements.values()]
         latency_checks = verify.latency_checks(recipe.budgets, measurements)
+        advised = _advice(recipe, proof, artifact, reference)
 
         report = Report(
             recipe=recipe.name,
@@ -69,10 +72,20 @@ def run(
             measurements=tuple(measurement.to_json() for measurement in measurements),
             seconds=time.perf_counter() - started,
             command=command,
+            advice=advised,
+            mixed=artifact.mixed,
         )
         write_report(report, work)
         publish(work, out)
     return report
+
+
+def _advice(recipe: Recipe, proof: verify.Proof, artifact: Artifact, reference: bytes | None) -> tuple[Advice, ...]:
+    """What to do about the layers that int8 harms most; nothing where there is no float model to compare with."""
+    if reference is None:
+        return ()
+    model = parse_graph(artifact.path.read_bytes())
+    return advice.advise(proof.layers, model, parse_graph(reference), advice.Known.of(recipe, artifact.mixed))
 
 
 def _facts(artifact: Artifact, score: verify.Score, metric: str) -> ModelFacts:

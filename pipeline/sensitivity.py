@@ -171,18 +171,13 @@ class _Judge:
         found: dict[str, float] = {}
         for row in rows:
             if row.error is not None:
-                found[row.name] = min(found.get(row.name, math.inf), channel_sqnr_db(row.error.channel_noise))
+                found[row.name] = min(found.get(row.name, math.inf), row.error.channel_sqnr_db)
         return found
 
     def _readout(self, model: bytes) -> NDArray[np.float32]:
         with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
             artifact = _laid_down(model, Path(folder))
             return verify.readout(artifact, self._data.validation, self._data.task, lambda _: None)
-
-
-def channel_sqnr_db(channel_noise: float) -> float:
-    """The SQNR in dB where each channel counts as much as any other; infinite without noise."""
-    return -10 * math.log10(channel_noise) if channel_noise > 0 else math.inf
 
 
 def _record(

@@ -16,7 +16,7 @@ from pipeline import verify
 from pipeline._fewest import BESIDE_THE_LAYERS, Found, Kept, fewest
 from pipeline.artifact import LayerGain, MixedPrecision
 from pipeline.draft import Draft
-from pipeline.sensitivity import Layers, channel_sqnr_db
+from pipeline.sensitivity import Layers
 
 NAMES = [f"layer{number}" for number in range(12)]
 ALONE = {name: [name] for name in NAMES}
@@ -145,11 +145,6 @@ def test_what_stands_between_kept_layers_stays_with_them() -> None:
     assert layers.riders_of({"conv", "conv2"}) == ("pool", "add")
     assert layers.riders_of({"dense"}) == ()
     assert layers.tensors_of({"conv", "dense"}) == {"conv:0", "pool:0", "dense:0"}
-
-
-def test_channels_count_alike() -> None:
-    assert channel_sqnr_db(0.01) == pytest.approx(20)
-    assert channel_sqnr_db(0) == float("inf")
 
 
 RECORD = MixedPrecision(

@@ -12,7 +12,18 @@ from typing import Any
 from markupsafe import Markup
 
 from edge_targets._measurement import TIMED
-from pipeline.report import _charts, _device_charts, _devices, _npu, _profile, _runs, _task_charts, _task_tables
+from pipeline.report import (
+    _advised,
+    _charts,
+    _device_charts,
+    _devices,
+    _error_charts,
+    _npu,
+    _profile,
+    _runs,
+    _task_charts,
+    _task_tables,
+)
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
 from pipeline.report._json import JsonObject
@@ -59,6 +70,8 @@ def html_page(document: JsonObject) -> str:
         latencies=_device_charts.many_latencies_chart(document),
         curves=_charts.curve_charts(document),
         profiles=_profile.profiles(document),
+        errors=_error_charts.error_views(document),
+        kept=_advised.sentences(document["mixed_precision"]) if document["mixed_precision"] else [],
     )
 
 
@@ -104,6 +117,7 @@ def _templates() -> Any:
         settings=_settings,
         breakable=_breakable,
         needs_lines=_needs_lines,
+        points=_advised.points,
     )
     return templates
 

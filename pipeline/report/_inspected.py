@@ -11,6 +11,7 @@ from rich.text import Text
 
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
+from pipeline.report._advised import render_advice
 from pipeline.report._table import grid, section
 
 MOST_NAMED = 4
@@ -30,6 +31,7 @@ def render_inspection(document: Mapping[str, Any], console: Console) -> None:
     section(console, "Intake", _intake(model.get("intake", {})))
     heading = "Operators" if "ota_bytes" in model else "Layers"
     section(console, heading, _operators(document["operators"], placed="target" in document))
+    render_advice(document, console)
     if "target" in document:
         section(console, f"On {fmt.printable(document['target']['name'])}", _target(document["target"]))
         section(console, "Not on the accelerator", _left(document["operators"]))
@@ -103,6 +105,7 @@ def _lines(model: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Tensors", f"{fmt.size(model['arena_bytes'])} at the same time" if "arena_bytes" in model else ""),
         ("Weights", f"{fmt.number(model['weights'])}, {zeros} zeros"),
         ("Float tensors", fmt.number(floats) if floats else ""),
+        ("In float", _few(model.get("float_layers", []))),
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.report import _card, _runs
+from pipeline.report import _advised, _card, _runs
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
 from pipeline.report._json import JsonObject, json_text
@@ -40,6 +40,7 @@ def pull_request(documents: list[JsonObject]) -> str:
     return _rendered(
         "pull_request.md",
         **facts_of(document),
+        kept=_advised.sentences(document["mixed_precision"]) if document["mixed_precision"] else [],
         most_devices=MOST_DEVICES,
         most_layers=MOST_LAYERS,
     )

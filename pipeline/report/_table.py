@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
+from pipeline.report._advised import render_advice, render_mixed
 from pipeline.report._json import JsonObject
 from pipeline.report._npu import memory, npu_rows
 from pipeline.report._runs import RunRow, side_by_side
@@ -45,6 +46,8 @@ def render_table(document: JsonObject, console: Console) -> None:
     _checks(document, console)
     section(console, "Layers", _layers(document))
     _more_layers(document, console)
+    render_mixed(document, console)
+    render_advice(document, console)
     _measurements(document, console)
 
 

@@ -1,0 +1,269 @@
+"""Advice in plain words: what to do about the layers that int8 harms most, and the setting of a recipe that does it.
+
+Every reason is a measurement of that layer on real data; none is guessed from its name or its kind. What causes what,
+and what mends it: Nagel et al., "A White Paper on Neural Network Quantization" (arXiv 2106.08295), chapters 3 and 5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from pipeline import plugins
+from pipeline._evidence import Evidence, gathered
+from pipeline.check import Advice, Layer
+
+if TYPE_CHECKING:
+    from edge_targets.tflite_graph import Graph
+    from pipeline.artifact import MixedPrecision
+    from pipeline.recipe import Recipe
+
+MOST = 3
+"""How many layers are told of."""
+
+HEALTHY_DB = 25.0
+"""From here on noise is below 1/300 of the signal's power, and no task that was tried lost anything."""
+
+SPREAD = 100.0
+"""Widest channel by narrowest from where on the narrowest has two of int8's values left."""
+
+STRETCHED = 0.5
+"""Share of the range that is used, below which a bit is given away."""
+
+CLIPPED = 0.02
+"""How far values may reach over the range, as a share of it."""
+
+SHIFTED = 0.5
+"""Share of the noise that is a constant, from where on a bias mends most of it."""
+
+SHORT_TRAINING = 5
+"""Epochs of quantization-aware training below which more of them are worth a try."""
+
+TINY_SHARE = 0.01
+"""Share of the file below which it costs nothing to keep a layer in float."""
+
+INHERITED_DB = 3.0
+"""A layer whose input has no more than this above its own ratio has its noise from there."""
+
+MIXED = "convert: {mixed_precision: {max_accuracy_drop: 0.01}}"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a recipe did and what it could do, as far as advice must know it.
+
+    Attributes:
+        stages: the names of its stages.
+        available: the names of all stages that there are.
+        calibration: how ranges were chosen.
+        granularity: whether a weight has a scale for each channel.
+        qat_epochs: of quantization-aware training, None without it.
+        mixed: the search for layers to keep in float, if there was one.
+    """
+
+    stages: tuple[str, ...] = ()
+    available: frozenset[str] = frozenset()
+    calibration: str = "min_max"
+    granularity: str = "per_channel"
+    qat_epochs: int | None = None
+    mixed: MixedPrecision | None = None
+
+    @classmethod
+    def of(cls, recipe: Recipe, mixed: MixedPrecision | None) -> Self:
+        """What a recipe says of it."""
+        stages = {stage.stage_name(): stage for stage in recipe.stages}
+        epochs = getattr(stages.get("qat"), "epochs", None)
+        return cls(
+            tuple(stages),
+            frozenset(plugins.names("pipeline.stages")),
+            recipe.convert.calibration,
+            recipe.convert.granularity,
+            epochs,
+            mixed,
+        )
+
+    def can_still(self, stage: str) -> bool:
+        """Whether a stage could be added that works on float models."""
+        return stage in self.available and stage not in self.stages and self.qat_epochs is None
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """Why a layer is harmed, what to do, and the setting."""
+
+    reason: str
+    remedy: str
+    setting: str = ""
+
+
+def advise(layers: Sequence[Layer], model: Graph, reference: Graph, known: Known | None = None) -> tuple[Advice, ...]:
+    """What to do about the three layers that int8 harms most, the worst first.
+
+    A layer is judged by what it does to the metric, where mixed precision measured that; then by its SQNR, in which
+    each channel counts as much as any other, for a layer behind may weigh them as it likes.
+
+    Args:
+        layers: the layer table with errors; without them there is nothing to say.
+        model: the integer `.tflite` that they are of.
+        reference: the float one.
+        known: what the recipe did; None: nothing is known of it.
+
+    Returns:
+        At most three; fewer where fewer layers were measured.
+    """
+    found = [one for one in gathered(layers, model, reference) if math.isfinite(one.sqnr_db)]
+    case = _Case({one.layer.name: one for one in found}, known or Known())
+    worst = sorted(found, key=lambda one: (-case.gain(one) if case.matters(one) else 0.0, one.sqnr_db))
+    # Where the noise of a layer comes from is told before the layer itself.
+    told = dict.fromkeys(name for one in worst for name in (case.origin(one).layer.name, one.layer.name))
+    return tuple(case.advice(case.by_name[name]) for name in list(told)[:MOST])
+
+
+@dataclass(frozen=True)
+class _Case:
+    """All the evidence, and what the recipe did."""
+
+    by_name: Mapping[str, Evidence]
+    known: Known
+    gains: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for one in self.known.mixed.gains if self.known.mixed else ():
+            if one.gain is not None:
+                self.gains[one.layer] = one.gain
+
+    def gain(self, one: Evidence) -> float:
+        """What the layer brings to the metric in float, 0 where that is not known."""
+        return self.gains.get(one.layer.name, 0.0)
+
+    def matters(self, one: Evidence) -> bool:
+        """Whether keeping it alone in float brings back a tenth of a point or more."""
+        return self.gain(one) >= 0.001
+
+    def advice(self, one: Evidence) -> Advice:
+        """What is found of a layer, and of its own ills before those that it has from others."""
+        finding = self._own(one) or self._inherited(one) or self._milder(one)
+        name = one.layer.name
+        return Advice(name, one.layer.sqnr_db, self.gains.get(name), finding.reason, finding.remedy, finding.setting)
+
+    def _own(self, one: Evidence) -> _Finding | None:
+        checks = (self._healthy, self._lost_channels, self._lost_weights, self._stretched, self._clipped)
+        return next((found for check in checks if (found := check(one)) is not None), None)
+
+    def _milder(self, one: Evidence) -> _Finding:
+        checks = (self._shifted, self._short_training, self._tiny)
+        return next((found for check in checks if (found := check(one)) is not None), None) or self._rounded(one)
+
+    def _healthy(self, one: Evidence) -> _Finding | None:
+        if one.sqnr_db < HEALTHY_DB or self.matters(one):
+            return None
+        part = 10 ** (one.sqnr_db / 20)
+        return _Finding(f"its noise is 1/{part:.0f} of its signal", "nothing has to be done")
+
+    def _lost_channels(self, one: Evidence) -> _Finding | None:
+        error = one.error
+        # Channels of like ranges are lost together: what reaches the layer is at fault, not the one scale.
+        if error.channel_spread < SPREAD:
+            return None
+        spread = f"its channels' ranges are spread over 1:{error.channel_spread:,.0f}, and all share one scale"
+        lost = f"{error.lost_channels} of {error.channels} channels are one and the same value in int8"
+        reason = f"{spread}; {lost}" if error.lost_channels else spread
+        if self.known.can_still("equalize"):
+            remedy = "even its channels out against the layer behind, with the stage equalize; or keep both in float"
+            return _Finding(reason, f"{remedy} (convert.mixed_precision)", "stages: [{equalize: {}}]")
+        return _Finding(reason, "keep this layer and those that read it in float", MIXED)
+
+    def _lost_weights(self, one: Evidence) -> _Finding | None:
+        per_tensor = one.scales == 1 and one.weight_channels > 1
+        if not one.lost_weight_channels and not (per_tensor and one.weight_spread >= SPREAD):
+            return None
+        lost = f"the weights of {one.lost_weight_channels} of {one.weight_channels} output channels round to zero"
+        reason = f"{lost}; in float their ranges are spread over 1:{one.weight_spread:,.0f}"
+        if per_tensor and self.known.granularity != "per_channel":
+            return _Finding(reason, "give each channel a scale of its own", "convert: {granularity: per_channel}")
+        return _Finding(reason, "keep this layer in float", MIXED)
+
+    def _stretched(self, one: Evidence) -> _Finding | None:
+        if one.usual_share > STRETCHED:
+            return None
+        usual, covered = _span(one.error.usual), _span(one.covered)
+        reason = f"int8 covers {covered}, and 99.9 % of the values lie within {usual}"
+        if self.known.qat_epochs is not None:
+            return _Finding(reason, "train the ranges for longer", _more_epochs(self.known.qat_epochs))
+        better = {"min_max": "percentile", "percentile": "mse"}.get(self.known.calibration)
+        if better is None:
+            return _Finding(reason, "keep this layer in float: no range fits its values", MIXED)
+        return _Finding(
+            reason, "choose its range without the few values far out", f"convert: {{calibration: {better}}}"
+        )
+
+    def _clipped(self, one: Evidence) -> _Finding | None:
+        if one.clipped <= CLIPPED:
+            return None
+        reason = f"its values reach to {_span(one.error.usual)}, and int8 covers {_span(one.covered)} alone"
+        if self.known.qat_epochs is not None:
+            return _Finding(reason, "train the ranges for longer", _more_epochs(self.known.qat_epochs))
+        if self.known.calibration != "min_max":
+            return _Finding(reason, "choose its range from all values", "convert: {calibration: min_max}")
+        return _Finding(reason, "calibrate with more examples", "convert: {calibration_samples: 1000}")
+
+    def _inherited(self, one: Evidence) -> _Finding | None:
+        origin = self.origin(one)
+        if origin is one:
+            return None
+        name = origin.layer.name
+        reason = f"what comes from '{name}' has {origin.sqnr_db:.1f} dB already, each channel counting alike"
+        return _Finding(reason, f"mend '{name}' first", (self._own(origin) or self._milder(origin)).setting)
+
+    def origin(self, one: Evidence) -> Evidence:
+        """The layer that a layer has its noise from, which may be itself: up through what is as noisy as its output."""
+        seen = {one.layer.name}
+        while self._own(one) is None:
+            sources = [self.by_name[name] for name in one.sources if name in self.by_name and name not in seen]
+            noisiest = min(sources, key=lambda source: source.sqnr_db, default=None)
+            if noisiest is None or noisiest.sqnr_db > one.sqnr_db + INHERITED_DB:
+                break
+            one = noisiest
+            seen.add(one.layer.name)
+        return one
+
+    def _shifted(self, one: Evidence) -> _Finding | None:
+        if one.error.shift < SHIFTED:
+            return None
+        reason = (
+            f"{one.error.shift:.0%} of its noise is a constant shift of each channel, {one.error.mean:+.3g} on average"
+        )
+        if self.known.can_still("correct_bias"):
+            return _Finding(reason, "take the shift back in the biases", "stages: [{correct_bias: {}}]")
+        return self._trained(reason)
+
+    def _short_training(self, one: Evidence) -> _Finding | None:
+        epochs = self.known.qat_epochs
+        if epochs is None or epochs >= SHORT_TRAINING:
+            return None
+        reason = f"int8 leaves {one.sqnr_db:.1f} dB after {epochs} epochs of quantization-aware training"
+        return _Finding(reason, "train it for longer", _more_epochs(epochs))
+
+    def _tiny(self, one: Evidence) -> _Finding | None:
+        if one.layer.bytes_share >= TINY_SHARE:
+            return None
+        reason = f"int8 leaves {one.sqnr_db:.1f} dB, and saves little: its weights are {one.layer.bytes:,} bytes"
+        return _Finding(reason, "keep this layer in float: it costs next to nothing", MIXED)
+
+    def _rounded(self, one: Evidence) -> _Finding:
+        return self._trained(f"int8's own rounding leaves {one.sqnr_db:.1f} dB; its ranges are as they should be")
+
+    def _trained(self, reason: str) -> _Finding:
+        if self.known.qat_epochs is None and "qat" in self.known.available:
+            return _Finding(reason, "let the weights learn to live with the rounding", "stages: [{qat: {epochs: 5}}]")
+        return _Finding(reason, "keep this layer in float", MIXED)
+
+
+def _more_epochs(epochs: int) -> str:
+    return f"stages: [{{qat: {{epochs: {max(2 * epochs, SHORT_TRAINING)}}}}}]"
+
+
+def _span(bounds: tuple[float, float]) -> str:
+    return f"{bounds[0]:.3g} … {bounds[1]:.3g}"

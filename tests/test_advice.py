@@ -1,0 +1,163 @@
+"""Advice: each cause, measured, leads to the remedy for it, and every setting that is named is one that there is."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_targets._noise import ErrorDetails
+from edge_targets.tflite_graph import parse_graph
+from pipeline import _yaml, advice, plugins
+from pipeline._evidence import Evidence, gathered
+from pipeline.advice import Known, _Case
+from pipeline.artifact import LayerGain
+from pipeline.check import Advice, Layer
+from pipeline.recipe import Recipe
+from tests.test_sensitivity import RECORD
+
+DATA = Path(__file__).parent / "edge_targets" / "data"
+INT8, FLOAT32 = ((DATA / name).read_bytes() for name in ("tiny_int8.tflite", "tiny_float32.tflite"))
+STAGES = frozenset(plugins.names("pipeline.stages"))
+ALL = Known(available=STAGES | {"equalize", "correct_bias", "qat"})
+
+ERROR = ErrorDetails(
+    mean=0.0,
+    worst=1.0,
+    bin_width=0.1,
+    bins=(1,) * 32,
+    range=(0.0, 10.0),
+    usual=(0.0, 9.5),
+    channels=8,
+    lost_channels=0,
+    channel_spread=5.0,
+    channel_noise=0.1,
+    shift=0.1,
+)
+LAYER = Layer("conv", "CONV_2D", 900, 0.0, 90, 8, 12.0, 100, 0.5, 1000, 0.5, ERROR)
+PLAIN = Evidence(
+    LAYER,
+    ERROR,
+    (0.0, 10.0),
+    weight_channels=8,
+    lost_weight_channels=0,
+    weight_spread=3.0,
+    scales=8,
+    sources=(),
+)
+
+
+def of(one: Evidence, known: Known = ALL, *others: Evidence) -> Advice:
+    every = (one, *others)
+    return _Case({each.layer.name: each for each in every}, known).advice(one)
+
+
+def erring(**changed: Any) -> Evidence:
+    return replace(PLAIN, error=replace(ERROR, **changed))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "known", "reason", "setting"),
+    [
+        (erring(channel_spread=1000.0, lost_channels=3), ALL, "1:1,000.*3 of 8 channels", "stages: [{equalize: {}}]"),
+        (erring(channel_spread=1000.0), replace(ALL, stages=("equalize",)), "1:1,000", advice.MIXED),
+        (erring(channel_spread=1000.0), replace(ALL, qat_epochs=9), "1:1,000", advice.MIXED),
+        (erring(usual=(0.0, 2.0)), ALL, r"covers 0 … 10,.*within 0 … 2", "convert: {calibration: percentile}"),
+        (erring(usual=(0.0, 2.0)), replace(ALL, calibration="percentile"), "covers", "convert: {calibration: mse}"),
+        (erring(usual=(0.0, 2.0)), replace(ALL, calibration="mse"), "covers", advice.MIXED),
+        (erring(usual=(0.0, 2.0)), replace(ALL, qat_epochs=2), "covers", "stages: [{qat: {epochs: 5}}]"),
+        (erring(usual=(0.0, 12.0)), ALL, "reach to 0 … 12", "convert: {calibration_samples: 1000}"),
+        (erring(usual=(0.0, 12.0)), replace(ALL, calibration="mse"), "reach", "convert: {calibration: min_max}"),
+        (replace(PLAIN, lost_weight_channels=2), ALL, "2 of 8 output channels round to zero", advice.MIXED),
+        (
+            replace(PLAIN, scales=1, weight_spread=300.0),
+            replace(ALL, granularity="per_tensor"),
+            "1:300",
+            "convert: {granularity: per_channel}",
+        ),
+        (erring(shift=0.8), ALL, "80% of its noise is a constant shift", "stages: [{correct_bias: {}}]"),
+        (PLAIN, replace(ALL, qat_epochs=2), "after 2 epochs", "stages: [{qat: {epochs: 5}}]"),
+        (replace(PLAIN, layer=replace(LAYER, bytes_share=0.001)), ALL, "saves little", advice.MIXED),
+        (PLAIN, ALL, "own rounding leaves 10.0 dB", "stages: [{qat: {epochs: 5}}]"),
+        (PLAIN, replace(ALL, qat_epochs=20), "own rounding", advice.MIXED),
+        (replace(erring(channel_noise=1e-4), layer=replace(LAYER, sqnr_db=40.0)), ALL, "1/100 of its signal", ""),
+    ],
+)
+def test_what_was_measured_leads_to_its_remedy(evidence: Evidence, known: Known, reason: str, setting: str) -> None:
+    found = of(evidence, known)
+    assert re.search(reason, found.reason)
+    assert found.setting == setting
+    assert found.remedy
+
+
+@pytest.mark.parametrize(
+    "setting", [advice.MIXED, *(f"convert: {{calibration: {name}}}" for name in ("percentile", "mse"))]
+)
+def test_a_recipe_takes_what_is_advised(setting: str) -> None:
+    written = {"name": "x", "task": "classification", "data": {"npz": {"path": "x.npz"}}, "model": {"lenet5": {}}}
+    both = {**written, "stages": [], **_yaml.parse(setting).value}
+    assert Recipe.model_validate_json(json.dumps(both), context={"folder": DATA}).name == "x"
+
+
+def test_what_no_stage_can_do_is_not_advised() -> None:
+    spread = erring(channel_spread=1000.0)
+    assert of(spread, Known(available=frozenset({"train"}))).setting == advice.MIXED
+    assert of(erring(shift=0.9), Known()).setting == advice.MIXED
+
+
+def named(one: Evidence, name: str, *sources: str) -> Evidence:
+    return replace(one, layer=replace(one.layer, name=name), sources=sources)
+
+
+def test_noise_is_traced_to_where_it_comes_from() -> None:
+    first = named(erring(channel_spread=1000.0, channel_noise=0.15), "depthwise")
+    second, third = named(PLAIN, "pointwise", "depthwise"), named(PLAIN, "logits", "pointwise")
+    found = of(third, ALL, first, second)
+    assert found.reason.startswith("what comes from 'depthwise' has 8.2 dB already")
+    assert (found.remedy, found.setting) == ("mend 'depthwise' first", "stages: [{equalize: {}}]")
+
+
+def test_noise_that_is_a_layer_s_own_is_not_put_on_others() -> None:
+    clean = named(replace(erring(channel_noise=0.001), layer=replace(LAYER, sqnr_db=30.0)), "before")
+    assert "own rounding" in of(named(PLAIN, "after", "before"), ALL, clean).reason
+
+
+def test_layers_that_read_each_other_end_the_tracing() -> None:
+    one, other = named(PLAIN, "step", "state"), named(PLAIN, "state", "step")
+    assert of(one, ALL, other).setting
+
+
+def test_a_layer_that_the_metric_needs_is_told_first_and_never_called_healthy() -> None:
+    healthy = replace(erring(channel_noise=1e-4), layer=replace(LAYER, sqnr_db=40.0))
+    known = replace(ALL, mixed=replace(RECORD, gains=(LayerGain("conv", 0.05, 40.0),)))
+    found = of(healthy, known)
+    assert found.gain == 0.05
+    assert "nothing has to be done" not in found.remedy
+
+
+def test_evidence_is_read_from_the_files() -> None:
+    model, reference = parse_graph(INT8), parse_graph(FLOAT32)
+    rows = tuple(
+        replace(LAYER, name=name, error=replace(ERROR, channel_noise=noise))
+        for name, noise in (("conv", 0.001), ("logits", 0.5))
+    )
+    conv, logits = gathered(rows, model, reference)
+    tensor = model.tensors[model.operators[0].outputs[0]]
+    assert conv.covered[1] - conv.covered[0] == pytest.approx(255 * tensor.scales[0])
+    assert (conv.weight_channels, conv.scales, conv.lost_weight_channels) == (4, 4, 0)
+    assert conv.weight_spread > 1
+    assert (conv.sources, logits.sources) == ((), ("conv",))
+    advised = advice.advise(rows, model, reference, ALL)
+    assert [one.layer for one in advised] == ["logits", "conv"]
+
+
+def test_layers_that_were_not_measured_get_no_advice() -> None:
+    model, reference = parse_graph(INT8), parse_graph(FLOAT32)
+    rows = tuple(replace(LAYER, name=name, error=None) for name in ("conv", "logits"))
+    assert advice.advise(rows, model, reference) == ()
+    whole = tuple(replace(LAYER, error=replace(ERROR, channel_noise=0.0), sqnr_db=float("inf")) for _ in rows)
+    assert advice.advise(whole, model, reference) == ()
