@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edge_targets._cascade import Exits
     from edge_targets._golden import Golden
     from edge_targets._parity import Deployment, Outputs, Parity
 
@@ -178,6 +179,28 @@ class Target(ABC):
         with self._one_error_tree("evaluate"):
             return self._evaluate(model, batches, runtime)
 
+    def cascade(
+        self, stages: tuple[Path, Path], batches: Iterable[NDArray[Any]], threshold: float, *, runtime: Runtime = "auto"
+    ) -> Exits:
+        """Run a model of two stages over many examples, one by one: the second only where the first is not sure.
+
+        Args:
+            stages: the first `.tflite`, which gives scores and features; and the second, from features to scores.
+            batches: as for `evaluate`.
+            threshold: the least confidence (softmax's largest) with which the first stage's scores stand; above 1 they
+                never do.
+            runtime: which interpreter.
+
+        Raises:
+            UnusableModel: a stage cannot be loaded, crashes the interpreter, or does not fit the other.
+            TargetError: anything else that kept the outputs from being had.
+        """
+        self._require("evaluate")
+        for stage in stages:
+            _must_exist(stage)
+        with self._one_error_tree("run both stages"):
+            return self._cascade(stages, batches, threshold, runtime)
+
     def check(self, model: Path, golden: Golden, *, runtime: Runtime = "auto") -> Parity:
         """Run a model over golden inputs, and hold its outputs against the golden ones.
 
@@ -261,6 +284,12 @@ class Target(ABC):
     def _evaluate(self, model: Path, batches: Iterable[NDArray[Any]], runtime: Runtime) -> NDArray[Any]:
         """The hook of `evaluate`."""
         self._refuse("evaluate")
+
+    def _cascade(
+        self, stages: tuple[Path, Path], batches: Iterable[NDArray[Any]], threshold: float, runtime: Runtime
+    ) -> Exits:
+        """The hook of `cascade`; a target that evaluates may leave it out."""
+        raise Unsupported(f"The target '{self.name}' runs no model of two stages.", expected="the target host")
 
     def _outputs(self, model: Path, inputs: NDArray[Any], runtime: Runtime) -> Outputs:
         """The hook of `check`: run the model over inputs (n, ...), and tell which kernels ran."""

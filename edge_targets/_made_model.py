@@ -79,12 +79,25 @@ def taken_out(content: bytes, graph: Graph) -> dict[int, bytes]:
     whole = schema.ModelT.InitFromPackedBuf(content, 0)
     made_of = _of_constants(graph)
     return {
-        operator.index: _piece(schema, whole, [*_needed(operator.inputs, made_of), operator.index])
+        operator.index: _piece(schema, whole, [*_needed(operator.inputs, made_of), operator.index], operator.outputs)
         for operator in graph.operators
         if operator.kind not in WHOLE_GRAPHS
         and not operator.kind.startswith("STABLEHLO_")
         and not set(operator.outputs) <= made_of.keys()
     }
+
+
+def part_of(content: bytes, operators: Sequence[int], outputs: Sequence[int]) -> bytes:
+    """Some operators of a `.tflite`'s main graph as a model of their own; what they read and do not make goes in.
+
+    Args:
+        content: the `.tflite`.
+        operators: their indices, in the order of execution.
+        outputs: indices of the tensors that come out.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    return _piece(schema, schema.ModelT.InitFromPackedBuf(content, 0), operators, outputs)
 
 
 def _of_constants(graph: Graph) -> dict[int, int]:
@@ -103,8 +116,8 @@ def _needed(inputs: Sequence[int], made_of: dict[int, int]) -> list[int]:
     return sorted({made_of[index] for index in inputs if index in made_of})
 
 
-def _piece(schema: Any, whole: Any, operators: list[int]) -> bytes:
-    """A model of some operators of another, in their order; the last one's outputs come out."""
+def _piece(schema: Any, whole: Any, operators: Sequence[int], outputs: Sequence[int]) -> bytes:
+    """A model of some operators of another, in their order, and the tensors that come out of it."""
     source = whole.subgraphs[0]
     chosen = [source.operators[index] for index in operators]
     used = sorted({int(index) for each in chosen for index in [*each.inputs, *each.outputs] if index >= 0})
@@ -125,7 +138,7 @@ def _piece(schema: Any, whole: Any, operators: list[int]) -> bytes:
         each.outputs = [places[int(index)] for index in each.outputs]
     made = {index for each in graph.operators for index in each.outputs}
     given = [place for place, tensor in enumerate(graph.tensors) if tensor.buffer == 0 and not tensor.isVariable]
-    graph.inputs, graph.outputs = [place for place in given if place not in made], graph.operators[-1].outputs
+    graph.inputs, graph.outputs = [place for place in given if place not in made], [places[index] for index in outputs]
     return _packed(file)
 
 

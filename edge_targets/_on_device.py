@@ -7,8 +7,8 @@ else; the other side of the conversation is `_runner.py`.
     python _on_device.py < request.json > answer.json
     python _on_device.py request.json > answer.json
 
-    request  {"protocol": 1, "job": "probe" | "load" | "benchmark" | "profile" | "evaluate" | "tensors" | "noise",
-              ...its own keys}
+    request  {"protocol": 1, "job": "probe" | "load" | "benchmark" | "profile" | "evaluate" | "cascade" | "tensors" |
+              "noise", ...its own keys}
              a job that loads models may also have "delegate": a shared library to hand operators to
     answer   {"protocol": 1, "job": ..., "device": {...}, ...its own keys}
          or  {"protocol": 1, "error": {"kind": "tool" | "model" | "input" | "device" | "request", "what": "..."}}
@@ -154,6 +154,28 @@ def evaluate(request: Json) -> Json:
     return dict(runtime.facts(), kernels=runtime.kernels_of(interpreter), examples=len(examples))
 
 
+def cascade(request: Json) -> Json:
+    """Run two stages of one model over examples, one at a time; the second only where the first is not sure.
+
+    Request: "models" (both stages), "script" (`_on_device_cascade.py`, pushed too), "threshold", "runtime",
+    "kernels", "num_threads", "inputs" (a .npy, (n, ...)), "outputs" (where to write the scores of both, (n, 2,
+    classes)), "left" (where to write who left early, (n,) bool).
+    Answer: "kernels" (the first stage's), "examples".
+    """
+    import numpy as np
+
+    runtime = Runtime(request)
+    first, rest = (runtime.load(path, request["num_threads"]) for path in request["models"])
+    examples = np.load(request["inputs"], mmap_mode="r", allow_pickle=False)
+    with model_trouble("one of the stages"):
+        take_one(first, examples)
+        stages = runpy.run_path(request["script"])["Cascade"](first, rest, request["threshold"])
+        scores, left = stages.run_all(examples)
+    np.save(request["outputs"], scores, allow_pickle=False)
+    np.save(request["left"], left, allow_pickle=False)
+    return dict(runtime.facts(), kernels=runtime.kernels_of(first), examples=len(examples))
+
+
 def tensors(request: Json) -> Json:
     """Run a model over one example, and give all of its outputs.
 
@@ -210,6 +232,7 @@ JOBS = {
     "benchmark": benchmark,
     "profile": profile,
     "evaluate": evaluate,
+    "cascade": cascade,
     "tensors": tensors,
     "noise": noise,
 }

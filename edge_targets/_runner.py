@@ -17,6 +17,7 @@ import numpy as np
 from edge_targets import _answer, _energy, _on_device, _on_device_noise, _statistics, _unpack
 from edge_targets._base import Target
 from edge_targets._bundle import Bundle
+from edge_targets._cascade import Exits, run_cascade
 from edge_targets._deploy import Installer
 from edge_targets._errors import DeviceError, WrongInput
 from edge_targets._measurement import BenchmarkPlan, DeviceInfo, Kernels, Measurement, Provenance, Runtime, weaker
@@ -195,6 +196,21 @@ class Runner:
             self._transport.pull("outputs.npy", Path(folder, "outputs.npy"))
             return np.array(_outputs(Path(folder, "outputs.npy")), np.uint8)
 
+    def stages(self, request: dict[str, Any], examples: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The scores of both stages of a cascade for examples (n, ...), (n, 2, classes), and who left early, (n,).
+
+        Args:
+            request: its models, script and threshold, and what else the job needs.
+            examples: as the first stage takes them.
+        """
+        files = {"outputs": self._transport.path("outputs.npy"), "left": self._transport.path("left.npy")}
+        envelope = {**request, **files, "inputs": self._push_array(examples, "inputs.npy")}
+        self.ask("cascade", envelope, subject="one of the stages", timeout_s=EVALUATE_TIMEOUT_S)
+        with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
+            for name in ("outputs.npy", "left.npy"):
+                self._transport.pull(name, Path(folder, name))
+            return np.array(_outputs(Path(folder, "outputs.npy"))), np.array(_outputs(Path(folder, "left.npy")))
+
     def unpack(self, parcel: str, name: str) -> None:
         """Unpack a parcel of the work folder (`pipeline/ota.py`) into another file of it."""
         script = self._transport.push(Path(_unpack.__file__), "unpack.py")
@@ -329,6 +345,12 @@ class RunnerTarget(Target):
     def _evaluate(self, model: Path, batches: Iterable[NDArray[Any]], runtime: Runtime) -> NDArray[Any]:
         with self._runner() as runner:
             return runner.evaluate(model, batches, runtime)
+
+    def _cascade(
+        self, stages: tuple[Path, Path], batches: Iterable[NDArray[Any]], threshold: float, runtime: Runtime
+    ) -> Exits:
+        with self._runner() as runner:
+            return run_cascade(runner, stages, chunks(batches), threshold, runtime)
 
     def _outputs(self, model: Path, inputs: NDArray[Any], runtime: Runtime) -> Outputs:
         with self._runner() as runner:

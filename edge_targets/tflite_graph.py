@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,6 +187,19 @@ def weight_tensors(graph: Graph) -> list[tuple[Operator, Tensor]]:
     A tensor that two operators share comes twice. The bodies of loops and branches are looked at too.
     """
     return [pair for subgraph in graph.subgraphs() for pair in _weights_of(subgraph)]
+
+
+def operators_behind(graph: Graph, tensors: Iterable[int]) -> set[int]:
+    """The operators of the main graph, by index, that it takes to make some tensors."""
+    makers = {output: operator for operator in graph.operators for output in operator.outputs}
+    found: set[int] = set()
+    waiting = list(tensors)
+    while waiting:
+        operator = makers.get(waiting.pop())
+        if operator is not None and operator.index not in found:
+            found.add(operator.index)
+            waiting.extend(operator.inputs)
+    return found
 
 
 def layer_name(tensor_name: str) -> str:
