@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_targets.tflite_graph import weight_tensors
+from pipeline.artifact import FLOATS
 from pipeline.check import Check
 
 if TYPE_CHECKING:
     from edge_targets.tflite_graph import Graph, Tensor
 
-FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 
 ROUNDED_FROM = 1024
 """Weights that a tensor must have before the converter takes it to int8 for dynamic range: smaller ones save little."""

@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from edge_targets.tflite_graph import Tensor
+
+FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,7 @@ class Artifact:
         inputs, outputs: its tensors at the border.
         mixed: which layers were kept out of int8 and what that costs, where the recipe asked for it.
         precision: what the recipe asked for, as `convert.precision` names it.
+        cascade: where this is the first of two stages, the second; None of most models.
     """
 
     path: Path
@@ -122,6 +129,56 @@ class Artifact:
     outputs: tuple[TensorSpec, ...]
     mixed: MixedPrecision | None = None
     precision: str = "int8"
+    cascade: Cascade | None = None
+
+    @property
+    def parts(self) -> tuple[Artifact, ...]:
+        """The files that the model is made of: this one, and the second stage where there is one."""
+        return (self,) if self.cascade is None else (self, self.cascade.rest)
+
+    @property
+    def all_bytes(self) -> int:
+        """The size of all its files."""
+        return sum(part.size_bytes for part in self.parts)
+
+    @property
+    def all_ota_bytes(self) -> int:
+        """What must travel of all its files."""
+        return sum(part.ota_bytes for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """The second stage of a model with an early exit, and when it is asked.
+
+    Attributes:
+        rest: from the features that the first stage gives, its second output, to the final scores.
+        threshold: the least confidence (softmax's largest) with which the first stage's scores stand.
+        expected_exits: share of the validation examples that left early with it, 0 to 1.
+    """
+
+    rest: Artifact
+    threshold: float
+    expected_exits: float
+
+
+def quantize(x: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:
+    """Real numbers as the tensor stores them; they pass unchanged into a float tensor."""
+    if spec.dtype in FLOATS:
+        return np.asarray(x, spec.dtype)
+    limits = np.iinfo(spec.dtype)
+    steps = np.rint(x / np.float32(spec.scale)) + spec.zero_point
+    stored: NDArray[Any] = np.clip(steps, limits.min, limits.max).astype(spec.dtype)
+    return stored
+
+
+def dequantize(q: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
+    """Stored numbers as the real ones that they stand for."""
+    if spec.dtype in FLOATS:
+        found: NDArray[np.float32] = q.astype(np.float32)
+        return found
+    real: NDArray[np.float32] = (q.astype(np.float32) - np.float32(spec.zero_point)) * np.float32(spec.scale)
+    return real
 
 
 def sha256_of(data: bytes) -> str:

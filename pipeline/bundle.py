@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REPORT = "report.json"
+CASCADE = "cascade.json"
 MOST_REPORT_BYTES = 64 * 2**20
 
 
@@ -82,6 +83,13 @@ def _model(source: Path) -> Path:
         raise UsageError(
             f"There is no model in {source}." if source.is_dir() else f"There is no {source}.",
             expected=f"a .tflite, or a run's folder with {MODEL} and {REPORT}",
+        )
+    if source.joinpath(CASCADE).is_file():
+        raise UsageError(
+            f"The model in {source} is two files, and what is deployed is one.",
+            expected="a run without the stage 'early_exit'",
+            mend=f"put model.tflite, model.rest.tflite, {CASCADE} and run_cascade.py on the device; or deploy "
+            f"{model}, the early head alone",
         )
     if hashlib.sha256(model.read_bytes()).hexdigest() != _told(report)["sha256"]:
         raise ModelError(

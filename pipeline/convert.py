@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pipeline._convert import _aeq
 from pipeline._convert._calibration import recalibrated
 from pipeline._convert._converter import converted, frozen, integer_converter
+from pipeline._convert._cut import cut
 from pipeline._convert._examples import refuse_unusable, warnings_of
 from pipeline._convert._floats import to_dynamic, to_float16
 from pipeline._convert._model import unrolled, write_plainly
@@ -15,7 +16,17 @@ from pipeline._convert._quantize import calibrated, quantized
 from pipeline._convert._repairs import repaired
 from pipeline._convert._slim import slim
 
-__all__ = ["calibrated", "quantized", "recalibrated", "slim", "to_float32", "to_int8", "to_tflite", "warnings_of"]
+__all__ = [
+    "calibrated",
+    "cut",
+    "quantized",
+    "recalibrated",
+    "slim",
+    "to_float32",
+    "to_int8",
+    "to_tflite",
+    "warnings_of",
+]
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from edge_targets.tflite_graph import parse_graph
-from pipeline import advice, forge, measure, verify
+from pipeline import advice, cascade, forge, measure, verify
 from pipeline.cache import library_versions
 from pipeline.report import ModelFacts, Report, write_report
 from pipeline.workplace import publish, workplace
@@ -74,6 +74,7 @@ def run(
             command=command,
             advice=advised,
             mixed=artifact.mixed,
+            cascade=cascade.told(artifact, proof.stages, measurements),
         )
         write_report(report, work)
         publish(work, out)
@@ -84,7 +85,7 @@ def _advice(recipe: Recipe, proof: verify.Proof, artifact: Artifact, reference: 
     """What to do about the layers that int8 harms most; nothing where there is no float model to compare with."""
     if reference is None:
         return ()
-    model = parse_graph(artifact.path.read_bytes())
+    model = cascade.graph_of(artifact)
     return advice.advise(proof.layers, model, parse_graph(reference), advice.Known.of(recipe, artifact.mixed))
 
 
@@ -92,8 +93,8 @@ def _facts(artifact: Artifact, score: verify.Score, metric: str) -> ModelFacts:
     return ModelFacts(
         path=artifact.path.name,
         sha256=artifact.sha256,
-        size_bytes=artifact.size_bytes,
-        ota_bytes=artifact.ota_bytes,
+        size_bytes=artifact.all_bytes,
+        ota_bytes=artifact.all_ota_bytes,
         ota_codec=artifact.ota_codec,
         metric=metric,
         value=score.value,

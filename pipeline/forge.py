@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from edge_targets.tflite_graph import parse_graph
-from pipeline import convert, intake, ota, sensitivity
-from pipeline.artifact import Artifact, MixedPrecision, TensorSpec, sha256_of
+from pipeline import cascade, convert, intake, ota, sensitivity
+from pipeline.artifact import Artifact, Cascade, MixedPrecision, TensorSpec, sha256_of
 from pipeline.cache import code_version, key_of
 from pipeline.choice import ModelSpec
 from pipeline.draft import Draft
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.cache import Cache
     from pipeline.dataset import Dataset
+    from pipeline.draft import Step
     from pipeline.progress import Progress
     from pipeline.recipe import Recipe
     from pipeline.settings import ModelFile
@@ -156,10 +157,35 @@ def artifact(
         return {"model.tflite": found.model, "mixed.json": json.dumps(asdict(found.record)).encode()}
 
     files, _ = _remembered(cache, key, make, progress)
+    step = cascade.exit_step(draft)
+    if step is not None:
+        return _two_stages(files["model.tflite"], step, settings.precision, data, cache, work, progress)
     laid = _laid_down(files["model.tflite"], work / "model.tflite", cache, progress, travels=True)
     made = replace(laid, precision=settings.precision)
     record = files.get("mixed.json")
     return made if record is None else replace(made, mixed=MixedPrecision.of(json.loads(record)))
+
+
+def _two_stages(
+    model: bytes, step: Step, precision: str, data: Dataset, cache: Cache, work: Path, progress: Progress
+) -> Artifact:
+    """Both files of a model with an early exit, with the script that runs them, and the threshold between them."""
+    parts = zip(convert.cut(model), ("model.tflite", "model.rest.tflite"), strict=True)
+    first, rest = (_laid_down(part, work / name, cache, progress, travels=True) for part, name in parts)
+    atomic_write_bytes(work / "run_cascade.py", cascade.runner())
+    uncut = replace(first, cascade=Cascade(rest, cascade.NEVER, 0.0))
+    key = key_of(
+        kind="threshold",
+        stages=[first.sha256, rest.sha256],
+        settings=[step.settings[name] for name in ("max_drop", "threshold")],
+        data=data.fingerprint,
+        code=code_version("pipeline.cascade", "edge_targets._on_device_cascade"),
+    )
+    files, _ = _remembered(
+        cache, key, lambda: {"cascade.json": json.dumps(cascade.choose(uncut, data, step, progress)).encode()}, progress
+    )
+    threshold, exits = json.loads(files["cascade.json"])
+    return replace(first, precision=precision, cascade=Cascade(rest, threshold, exits))
 
 
 def _begun(recipe: Recipe, data: Dataset, cache: Cache, progress: Progress, trust_code: bool) -> tuple[Draft, bool]:

@@ -13,6 +13,7 @@ import numpy as np
 from edge_targets import BenchmarkPlan, Disagreement, Golden, TargetError, Unsupported, WrongInput
 from edge_targets._reference import EXAMPLES, golden_vectors
 from edge_targets._transport import nothing_running
+from pipeline.cascade import EARLY, REST
 from pipeline.check import Check, Status
 from pipeline.verify import quantize
 
@@ -178,7 +179,7 @@ def measure_run(
     data: Dataset,
     progress: Progress,
 ) -> tuple[Row, ...]:
-    """Both models of a run on its devices; the int8 one is held against golden vectors of real examples first.
+    """The models of a run on its devices; the int8 one is held against golden vectors of real examples first.
 
     Args:
         artifact: the int8 `.tflite`.
@@ -192,8 +193,9 @@ def measure_run(
         return ()
     chosen = data.validation.take(np.arange(min(EXAMPLES, data.validation.size)))
     x = np.concatenate([x for x, _ in chosen.batches(EXAMPLES)])
-    against = reference("int8", artifact.path, quantize(x, artifact.inputs[0]))
-    models = {"float32": baseline.path, "int8": artifact.path}
+    names = ("int8",) if artifact.cascade is None else (EARLY, REST)
+    against = reference(names[0], artifact.path, quantize(x, artifact.inputs[0]))
+    models = {"float32": baseline.path, **dict(zip(names, (part.path for part in artifact.parts), strict=True))}
     return measure(devices, models, against, BenchmarkPlan(**settings.model_dump()), progress)
 
 

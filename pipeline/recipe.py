@@ -43,10 +43,10 @@ def _in_possible_order(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     traits: frozenset[str] = frozenset()
     giver: dict[str, int] = {}
     for place, stage in enumerate(stages):
-        for trait in sorted(traits & stage.refuses.keys()):
+        for trait in sorted(trait for trait in traits if stage.refusal(trait)):
             before = giver[trait]
             earlier = f"'{stages[before].stage_name()}' (stages[{before}])"
-            _refuse_at((place,), f"'{stage.stage_name()}' cannot come after {earlier}: {stage.refuses[trait]}")
+            _refuse_at((place,), f"'{stage.stage_name()}' cannot come after {earlier}: {stage.refusal(trait)}")
         traits = stage.traits_after(traits)
         giver |= dict.fromkeys(stage.gives, place)
     return stages
@@ -82,6 +82,16 @@ class Recipe(Settings):
     benchmark: BenchmarkSettings = Field(BenchmarkSettings(), description="How latency is measured.")
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @field_validator("stages")
+    @classmethod
+    def _fit_for_the_task(cls, stages: tuple[Stage, ...], info: ValidationInfo) -> tuple[Stage, ...]:
+        task = info.data.get("task")
+        for place, stage in enumerate(stages):
+            why = stage.refuses_task(task) if task is not None else ""
+            if why:
+                _refuse_at((place,), f"'{stage.stage_name()}' cannot work for this task: {why}")
+        return stages
 
     @field_validator("budgets")
     @classmethod

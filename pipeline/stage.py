@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from pipeline.draft import Draft
     from pipeline.progress import Progress
     from pipeline.settings import ModelFile
+    from pipeline.task import Task
 
-TRAITS = frozenset({"sparse", "clustered", "qat", "filters_removed", "distilled"})
+TRAITS = frozenset({"sparse", "clustered", "qat", "filters_removed", "distilled", "early_exit"})
+
+_ONE_OUTPUT = "it works on models of one output, and an early exit makes it two; put 'early_exit' last"
 
 
 class Stage(Settings, ABC):
@@ -22,7 +25,8 @@ class Stage(Settings, ABC):
     Class attributes:
         gives: traits that the draft has afterwards.
         keeps: traits that survive it; any other that the draft had is lost.
-        refuses: traits that a draft must not have, with the reason that the user is told.
+        refuses: traits that a draft must not have, with the reason that the user is told; two outputs, which come
+            with "early_exit", no stage takes.
     """
 
     gives: ClassVar[frozenset[str]] = frozenset()
@@ -51,6 +55,15 @@ class Stage(Settings, ABC):
     def teacher_file(self) -> ModelFile | None:
         """The file of a model that this stage learns from; it is taken in before `apply`, as `draft.teacher`."""
         return None
+
+    def refuses_task(self, task: Task) -> str:
+        """Why this stage cannot work for a task; "" where it can."""
+        return ""
+
+    @classmethod
+    def refusal(cls, trait: str) -> str:
+        """Why this stage cannot work on a draft with a trait; "" where it can."""
+        return cls.refuses.get(trait, _ONE_OUTPUT if trait == "early_exit" else "")
 
     @classmethod
     def stage_name(cls) -> str:

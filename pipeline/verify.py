@@ -15,8 +15,11 @@ from edge_targets._errors import TargetError
 from edge_targets._measurement import TIMED
 from edge_targets.tflite_cost import WeightCost, total_macs, weight_costs
 from edge_targets.tflite_graph import Graph, Tensor, parse_graph
-from pipeline import _precision, _sqnr
+from pipeline import _precision, _sqnr, cascade
 from pipeline._promises import promise_checks
+from pipeline.artifact import FLOATS as FLOATS
+from pipeline.artifact import dequantize as dequantize
+from pipeline.artifact import quantize as quantize
 from pipeline.check import Check, Layer
 from pipeline.plugins import plugin_class
 
@@ -32,8 +35,6 @@ if TYPE_CHECKING:
     from pipeline.progress import Progress
     from pipeline.settings import Budgets
     from pipeline.task import Task
-
-FLOATS = _precision.FLOATS
 
 BATCH = 500
 """Examples that are sent to the interpreter at once."""
@@ -56,12 +57,13 @@ class Score:
 
 @dataclass(frozen=True)
 class Proof:
-    """What the final bytes show: both models' scores, the checks and the layer table."""
+    """What the final bytes show: both models' scores, the checks, the layer table, and the stages of a cascade."""
 
     baseline: Score
     artifact: Score
     checks: tuple[Check, ...]
     layers: tuple[Layer, ...]
+    stages: cascade.Stages | None = None
 
 
 def prove(
@@ -84,8 +86,8 @@ def prove(
         progress: told how far it is.
         reference: the float32 `.tflite` that the artifact approximates, for the layers' SQNR; None leaves it out.
     """
-    model = artifact.path.read_bytes()
-    layers = layer_table(model)
+    graph = cascade.graph_of(artifact)
+    layers = layer_rows(graph)
     if reference is not None:
         try:
             layers = measured_layers(layers, artifact, reference, data.validation)
@@ -94,15 +96,17 @@ def prove(
             progress.note(f"no SQNR of the layers: {error.what}")
     with progress.bar("verify", 2 * data.test.size) as bar:
         before, after = (score(one, data, bar.advance) for one in (baseline, artifact))
+    stages = cascade.measured(artifact, data, after.outputs, progress)
     checks = (
         *intake_checks(draft),
-        *byte_checks(model, layers, draft, artifact.mixed, artifact.precision),
+        *graph_checks(graph, layers, draft, artifact.mixed, artifact.precision),
         *mixed_checks(artifact.mixed),
         *agreement_checks(data.task, before.outputs, after.outputs),
         *noise_checks(layers),
+        *cascade.stage_checks(stages, draft),
         *budget_checks(budgets, before.value, after.value, artifact, layers),
     )
-    return Proof(before, after, checks, layers)
+    return Proof(before, after, checks, layers, stages)
 
 
 def score(artifact: Artifact, data: Dataset, advance: Callable[[int], None]) -> Score:
@@ -129,8 +133,11 @@ def readout(artifact: Artifact, split: Split, task: Task, advance: Callable[[int
     Raises:
         TargetError: the model did not run, or does not take these examples.
     """
-    raw = interpreter().evaluate(artifact.path, _stored(split, artifact.inputs[0], advance))
-    outputs = dequantize(raw, artifact.outputs[0])
+    stored = _stored(split, artifact.inputs[0], advance)
+    if artifact.cascade is None:
+        outputs = dequantize(interpreter().evaluate(artifact.path, stored), artifact.outputs[0])
+    else:
+        outputs = cascade.decided(artifact, cascade.run(artifact, stored, artifact.cascade.threshold))
     kept, done = [], 0
     for x, _ in split.batches(BATCH):
         kept.append(task.readout(x, outputs[done : done + len(x)]))
@@ -168,7 +175,7 @@ def measured_layers(
     Raises:
         TargetError: one of the models did not run, or does not take these examples.
     """
-    graphs = parse_graph(reference), parse_graph(artifact.path.read_bytes())
+    graphs = parse_graph(reference), cascade.graph_of(artifact)
     count = min(_sqnr.examples_for(total_macs(graphs[0])), held_out.size)
     chosen = held_out.take(np.linspace(0, held_out.size - 1, count).astype(np.int64))
     x = np.concatenate([x for x, _ in chosen.batches(BATCH)])
@@ -177,25 +184,6 @@ def measured_layers(
         path.write_bytes(reference)
         inputs = x, quantize(x, artifact.inputs[0])
         return _sqnr.with_sqnr(layers, graphs, (path, artifact.path), inputs, interpreter())
-
-
-def quantize(x: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:
-    """Real numbers as the tensor stores them; they pass unchanged into a float tensor."""
-    if spec.dtype in FLOATS:
-        return np.asarray(x, spec.dtype)
-    limits = np.iinfo(spec.dtype)
-    steps = np.rint(x / np.float32(spec.scale)) + spec.zero_point
-    stored: NDArray[Any] = np.clip(steps, limits.min, limits.max).astype(spec.dtype)
-    return stored
-
-
-def dequantize(q: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
-    """Stored numbers as the real ones that they stand for."""
-    if spec.dtype in FLOATS:
-        found: NDArray[np.float32] = q.astype(np.float32)
-        return found
-    real: NDArray[np.float32] = (q.astype(np.float32) - np.float32(spec.zero_point)) * np.float32(spec.scale)
-    return real
 
 
 def intake_checks(draft: Draft) -> list[Check]:
@@ -224,7 +212,18 @@ def byte_checks(
 
     Float tensors break the promise of int8, but for those of the layers that mixed precision kept: they were chosen.
     """
-    graphs = parse_graph(model).subgraphs()
+    return graph_checks(parse_graph(model), layers, draft, mixed, precision)
+
+
+def graph_checks(
+    graph: Graph,
+    layers: tuple[Layer, ...],
+    draft: Draft,
+    mixed: MixedPrecision | None = None,
+    precision: str = "int8",
+) -> list[Check]:
+    """`byte_checks` of bytes that have been read."""
+    graphs = graph.subgraphs()
     chosen = _touched(graphs[0], (*mixed.kept, *mixed.riders)) if mixed else frozenset[int]()
     floats = [tensor for graph in graphs for tensor in graph.tensors if tensor.dtype in FLOATS]
     others = [tensor.name for tensor in floats if id(tensor) not in chosen]
@@ -234,8 +233,10 @@ def byte_checks(
     checks = [int8_only if precision == "int8" else _precision.precision_check(graphs[0], precision)]
     promised = [step.promises["min_sparsity"] for step in draft.steps if "min_sparsity" in step.promises]
     if promised and "sparse" in draft.traits:
-        checks.append(Check.at_least("kept_sparsity", sparsity(layers), promised[-1], "share", "as the stages left it"))
-    return [*checks, *promise_checks(parse_graph(model), layers, draft)]
+        # An early head comes later, and nobody promised zeros in it.
+        seen = sparsity(tuple(layer for layer in layers if layer.name not in cascade.head_layers(draft)))
+        checks.append(Check.at_least("kept_sparsity", seen, promised[-1], "share", "as the stages left it"))
+    return [*checks, *promise_checks(graph, layers, draft)]
 
 
 def mixed_checks(mixed: MixedPrecision | None) -> list[Check]:
@@ -277,8 +278,8 @@ def budget_checks(
         (Check.at_most, "max_accuracy_drop", drop, "share"),
         (Check.at_least, "min_accuracy", value, "share"),
         (Check.at_least, "min_sparsity", sparsity(layers), "share"),
-        (Check.at_most, "max_size_bytes", artifact.size_bytes, "bytes"),
-        (Check.at_most, "max_ota_bytes", artifact.ota_bytes, "bytes"),
+        (Check.at_most, "max_size_bytes", artifact.all_bytes, "bytes"),
+        (Check.at_most, "max_ota_bytes", artifact.all_ota_bytes, "bytes"),
     ]
     limits = budgets.model_dump()
     return [judge(name, seen, limits[name], unit) for judge, name, seen, unit in found if limits[name] is not None]
@@ -286,7 +287,7 @@ def budget_checks(
 
 def latency_checks(budgets: Budgets, measurements: Sequence[Measurement]) -> list[Check]:
     """The recipe's latency budgets. Only numbers measured on the named target itself can decide one."""
-    by_target = {found.target: found for found in measurements if found.model == "int8"}
+    by_target = {found.target: found for found in cascade.one_after_the_other(measurements)}
     return [_latency_check(name, limit, by_target.get(name)) for name, limit in budgets.max_median_us.items()]
 
 

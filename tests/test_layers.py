@@ -35,6 +35,7 @@ PRIVATE = {
 } | {
     "_precision": "verify",
     "_promises": "verify",
+    "cascade": "verify",
     "_sqnr": "verify",
     "_fewest": "sensitivity",
     "_evidence": "advice",

@@ -23,15 +23,22 @@ def manifest(document: JsonObject) -> JsonObject:
         "schema": SCHEMA,
         "recipe": document["recipe"],
         "created": document["created"],
-        "model": _files(artifact),
+        "model": _files({**artifact, **_first_stage(document)}),
         "task": data.get("task", {}),
         "preprocessing": data.get("preprocessing", {}),
         "inputs": artifact["inputs"],
         "outputs": artifact["outputs"],
         "class_names": data.get("class_names", []),
         **_threshold(artifact["details"]),
+        **({"cascade": "cascade.json"} if document.get("cascade") else {}),
         "expect": {"metric": artifact["metric"], "value": artifact["value"]},
     }
+
+
+def _first_stage(document: JsonObject) -> JsonObject:
+    """Of a model in two stages, the sizes of the first file alone; the artifact's are those of both."""
+    told = document.get("cascade")
+    return {name: told["stages"][0][name] for name in ("size_bytes", "ota_bytes")} if told else {}
 
 
 def _threshold(details: JsonObject) -> dict[str, Any]:

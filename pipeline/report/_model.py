@@ -82,6 +82,7 @@ class Report:
         command: how to run it again.
         advice: what to do about the layers that int8 harms most.
         mixed: which layers were kept out of int8, where the recipe asked for it.
+        cascade: of a model with an early exit, both stages and the threshold between them, JSON-ready; else None.
     """
 
     recipe: str
@@ -99,6 +100,7 @@ class Report:
     command: str
     advice: tuple[Advice, ...] = ()
     mixed: MixedPrecision | None = None
+    cascade: Mapping[str, Any] | None = None
 
     @property
     def ok(self) -> bool:
@@ -138,5 +140,6 @@ class Report:
                 "mixed_precision": asdict(self.mixed) if self.mixed else None,
                 "measurements": list(self.measurements),
                 "recipe_text": self.recipe_text,
+                **({} if self.cascade is None else {"cascade": self.cascade}),
             }
         )

@@ -11,6 +11,7 @@ from rich.text import Text
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
 from pipeline.report._advised import render_advice, render_mixed
+from pipeline.report._cascade import stage_table
 from pipeline.report._json import JsonObject
 from pipeline.report._npu import memory, npu_rows
 from pipeline.report._runs import RunRow, side_by_side
@@ -44,6 +45,7 @@ def render_table(document: JsonObject, console: Console) -> None:
     section(console, "", _headlines(document))
     section(console, "Steps", _steps(document))
     _checks(document, console)
+    _stages(document, console)
     section(console, "Layers", _layers(document))
     _more_layers(document, console)
     render_mixed(document, console)
@@ -162,6 +164,18 @@ def _widest(cells: list[str]) -> int:
 
 def _right(cell: str, width: int) -> str:
     return " " * (width - cell_len(cell)) + cell
+
+
+def _stages(document: JsonObject, console: Console) -> None:
+    """Both stages of a model with an early exit, and when the second is asked."""
+    found = stage_table(document)
+    if found is None:
+        return
+    table = grid("<stage", "…file", ">MACs", ">decides", ">alone", f">{found.target or 'latency'}")
+    for row in found.rows:
+        table.add_row(*map(Text, (row.stage, row.path, row.macs, row.decides, row.score, row.latency)))
+    section(console, "Two stages", table)
+    console.print(Padding(Text(found.lead, "dim"), _INDENT, expand=False))
 
 
 def _layers(document: JsonObject) -> Table:

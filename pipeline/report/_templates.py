@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.report import _devices
+from pipeline.report import _cascade, _devices
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
 from pipeline.report._json import JsonObject
@@ -41,4 +41,5 @@ def facts_of(document: JsonObject) -> dict[str, Any]:
         "headlines": summary.headlines(document),
         "checks": summary.checks(document),
         "device_rows": _devices.device_rows(document),
+        "stages": _cascade.stage_table(document),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.report._cascade import cascade_manifest
 from pipeline.report._html import html_page
 from pipeline.report._json import write_json
 from pipeline.report._manifest import manifest
@@ -12,7 +13,8 @@ from pipeline.storage import atomic_write_text
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write `report.html`, `manifest.json`, and then `report.json`: where the JSON lies, the report is complete.
+    """Write `report.html`, `manifest.json`, of a model in two stages `cascade.json`, and then `report.json`: where that
+    lies, the report is complete.
 
     Args:
         report: the run.
@@ -26,4 +28,6 @@ def write_report(report: Report, folder: Path) -> None:
     page = html_page(document)
     atomic_write_text(folder / "report.html", page)
     write_json(manifest(document), folder / "manifest.json")
+    if report.cascade is not None:
+        write_json(cascade_manifest(document), folder / "cascade.json")
     write_json(document, folder / "report.json")

@@ -36,7 +36,7 @@ def is_allowed(chain: Chain) -> bool:
     """Whether a recipe may have these stages in this order, as `Recipe` folds their traits."""
     traits: frozenset[str] = frozenset()
     for name in chain:
-        if traits & kind(name).refuses.keys():
+        if any(kind(name).refusal(trait) for trait in traits):
             return False
         traits = kind(name).traits_after(traits)
     return True
@@ -86,7 +86,7 @@ def run(model: bytes) -> np.ndarray[Any, Any]:
 
     interpreter = Interpreter(model_content=model)
     interpreter.allocate_tensors()
-    [source], [target] = interpreter.get_input_details(), interpreter.get_output_details()
+    [source], [target, *_] = interpreter.get_input_details(), interpreter.get_output_details()
     assert source["dtype"] == target["dtype"] == np.int8
     scale, zero = source["quantization"]
     found = []
