@@ -13,6 +13,7 @@ import numpy as np
 
 from edge_targets import _benchmark_flags as flags_of
 from edge_targets import _benchmark_model as tool
+from edge_targets._energy_android import SOURCE, BatteryEnergy, battery_energy, energy_plan
 from edge_targets._errors import Unsupported, WrongInput
 from edge_targets._measurement import BenchmarkPlan, DeviceInfo, Measurement, Provenance
 from edge_targets._parity import Outputs
@@ -60,6 +61,8 @@ class BenchmarkTool:
         told = self._told(graph, plan, name, profile=False)
         rows = self._told(graph, plan, name, profile=True).profile if self._profile or plan.profile else None
         timed = told.timed
+        # An emulator's battery is that of the machine it runs on, or made up.
+        energy = self._energy(graph, plan, name) if plan.energy and not device.emulator else None
         return Measurement(
             target=target,
             model=name,
@@ -82,6 +85,9 @@ class BenchmarkTool:
             std_us=timed.std_us,
             p5_us=timed.p5_us,
             p95_us=timed.p95_us,
+            energy_uj=energy.energy_uj if energy else None,
+            energy_source=SOURCE if energy else "",
+            idle_mw=energy.idle_mw if energy else None,
             profile=None if rows is None else joined(rows, model),
             profile_method="" if rows is None else NAME,
             profile_covered=sum(row.us for row in rows) / timed.median_us if rows and timed.median_us else None,
@@ -122,6 +128,17 @@ class BenchmarkTool:
             flags_of.flags(graph, plan, self._delegate, profile=profile), START_TIMEOUT_S + 3 * plan.max_secs
         )
         return tool.read(done, self._delegate, f"the model '{name}'")
+
+    def _energy(self, graph: str, plan: BenchmarkPlan, name: str) -> BatteryEnergy | None:
+        """In a start of its own, beside which the battery is read: the figures are those of undisturbed runs."""
+        longer = energy_plan(plan)
+
+        def runs(done: Completed) -> tuple[int, float]:
+            timed = tool.read(done, self._delegate, f"the model '{name}'").timed
+            return timed.runs, timed.mean_us
+
+        argv = [self._argv, *flags_of.flags(graph, longer, self._delegate)]
+        return battery_energy(self._transport, argv, runs, timeout_s=START_TIMEOUT_S + 3 * longer.max_secs)
 
     def _starts(self, path: str, inputs: NDArray[Any]) -> Iterator[tuple[str, str, bytes]]:
         """Of each input: the kernels that ran, the tool's version, and the bytes of all outputs."""

@@ -27,6 +27,8 @@ IDLE_S, BUSY_S = 1.0, 2.0
 # Sensors average over milliseconds: to ask more often gives the same figure again.
 SAMPLE_S = 0.02
 
+LEAST_UA = 10_000
+
 # psys is the whole board and has the packages in it.
 RAPL_ZONES = ("package-", "dram")
 SENSORS = ("ina209", "ina219", "ina220", "ina226", "ina230", "ina231", "ina2xx", "ina260", "ina238")
@@ -166,7 +168,11 @@ def battery_w(supply: Path) -> float:
         raise ValueError("it is being charged")
     if (supply / "power_now").exists():
         return abs(int((supply / "power_now").read_text())) / 1e6
-    return abs(int((supply / "current_now").read_text())) * int((supply / "voltage_now").read_text()) / 1e12
+    current_ua = abs(int((supply / "current_now").read_text()))
+    # Some phones count milliamperes here: a thousandth of the truth, which nothing that runs Linux gets by with.
+    if current_ua < LEAST_UA:
+        raise ValueError("it counts no microamperes")
+    return current_ua * int((supply / "voltage_now").read_text()) / 1e12
 
 
 def text(path: Path) -> str:

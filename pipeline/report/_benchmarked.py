@@ -8,6 +8,7 @@ from rich.text import Text
 
 from pipeline.report import _format as fmt
 from pipeline.report import _profile as _operators
+from pipeline.report._devices import energy
 from pipeline.report._json import JsonObject
 from pipeline.report._npu import memory
 from pipeline.report._table import grid, render_npu, section
@@ -68,9 +69,8 @@ def _devices(rows: list[JsonObject]) -> Table:
         table.add_row(*(Text(cell, style) for cell in cells))
         if found:
             table.add_row("", Text(_how(found), "dim"))
-        if found.get("energy_uj"):
-            energy = f"{fmt.number(found['energy_uj'])} µJ an inference ({found['energy_source']})"
-            table.add_row("", Text(fmt.printable(energy), "dim"))
+        if told := energy(found):
+            table.add_row("", Text(told, "dim"))
     return table
 
 

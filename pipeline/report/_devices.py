@@ -67,6 +67,13 @@ def conditions(row: JsonObject) -> str:
     return fmt.printable(", ".join(changing + fixed))
 
 
+def energy(row: JsonObject) -> str:
+    """`12.5 µJ an inference (ina219)`: only where a source was read and the inferences stood out."""
+    if not row.get("energy_uj"):
+        return ""
+    return fmt.printable(f"{fmt.number(row['energy_uj'])} µJ an inference ({row['energy_source']})")
+
+
 def _from_to(before: float, after: float) -> str:
     pair = [fmt.number(round(value, 1)) for value in (before, after)]
     return pair[0] if pair[0] == pair[1] else " → ".join(pair)

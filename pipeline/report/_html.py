@@ -112,6 +112,7 @@ def _templates() -> Any:
     templates.filters.update(
         step_figures=summary.step_figures,
         conditions=_devices.conditions,
+        energy=_devices.energy,
         memory=_npu.memory,
         npu_rows=_npu.npu_rows,
         settings=_settings,

@@ -12,6 +12,7 @@ from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
 from pipeline.report._advised import render_advice, render_mixed
 from pipeline.report._cascade import stage_table
+from pipeline.report._devices import energy
 from pipeline.report._json import JsonObject
 from pipeline.report._npu import memory, npu_rows
 from pipeline.report._runs import RunRow, side_by_side
@@ -119,7 +120,7 @@ def grid(*columns: str) -> Table:
 
 
 def _headlines(document: JsonObject) -> Table:
-    table = grid("<", ">float32", ">int8", "~")
+    table = grid("<", ">float32", f">{document['artifact']['precision']}", "~")
     for line in (*summary.headlines(document), *summary.more_figures(document, MOST_FIGURES)):
         cells = (line.label, line.before, line.after)
         table.add_row(*map(Text, cells), Text(line.change or line.note, _STYLES[line.tone]))
@@ -207,6 +208,8 @@ def _measurements(document: JsonObject, console: Console) -> None:
         console.print()
         console.print(_setup_line(setup))
         console.print(Padding(_setup_table(setup), _INDENT, expand=False))
+        for told in (f"{row['model']}: {energy(row)}" for row in setup.rows if energy(row)):
+            console.print(Padding(Text(fmt.printable(told), "dim"), _INDENT, expand=False))
         render_npu(setup.rows, console)
 
 

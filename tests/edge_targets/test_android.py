@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,14 @@ from edge_targets import (
     _benchmark_tool,
 )
 from edge_targets._bundle import Bundle
+from edge_targets._energy_android import battery_energy
 from edge_targets.android import AndroidTarget
 from edge_targets.host import HostTarget
 from edge_targets.tflite_graph import Tensor
 from tests.edge_targets import benchmark_model_fake
 from tests.edge_targets.adb_program import AdbServer
 from tests.edge_targets.adbd_fake import FakeAdbd
+from tests.edge_targets.test_energy_android import battery
 
 PLAN = BenchmarkPlan(num_threads=2, warmup_runs=3, num_runs=20, min_secs=0)
 PIXEL = """
@@ -123,6 +126,27 @@ def test_a_model_is_measured_by_benchmark_model(android: Make, tool: Path, int8_
     assert one.profile[0].us == pytest.approx(12)
     assert one.to_json()["profile"][0]["kind"] == "Convolution (NHWC, QC8) GEMM"
     assert not list(device.root.joinpath("tmp & $(more)").iterdir())
+
+
+def test_the_battery_is_read_while_the_tool_runs(
+    android: Make, int8_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supply = battery(tmp_path)
+    monkeypatch.setattr(_benchmark_tool, "battery_energy", partial(battery_energy, root=str(tmp_path)))
+    # 730 runs of 4110.27 µs: three of the four seconds.
+    text = (
+        Path(__file__).parent.joinpath("data/benchmark_model/xnnpack.txt").read_text().replace("count=243", "count=730")
+    )
+    draws = f"#!/bin/sh\necho -1250000 > {supply}/current_now; sleep 4; echo -500000 > {supply}/current_now\n"
+    drawing = script(tmp_path / "drawing", draws + benchmark_model_fake.printing(text).removeprefix("#!/bin/sh\n"))
+    found = android(benchmark_model=drawing).benchmark({"m": int8_model}, PLAN)["m"]
+    assert found.energy_source == "battery"
+    assert found.idle_mw == pytest.approx(2000)
+    # 3 W more; the last sample may be of after the runs.
+    assert found.energy_uj == pytest.approx(3 * 4110.27, rel=0.2)
+    (supply / "status").write_text("Charging")
+    found = android(benchmark_model=drawing).benchmark({"m": int8_model}, PLAN)["m"]
+    assert (found.energy_uj, found.energy_source, found.idle_mw) == (None, "", None)
 
 
 def test_a_version_without_percentiles_tells_no_median(android: Make, tmp_path: Path, int8_model: Path) -> None:

@@ -138,6 +138,7 @@ def test_work_that_does_not_show_has_no_figure(tmp_path: Path) -> None:
         lambda root: hwmon(root),
         lambda root: battery(root, status="Charging", current_now="1", voltage_now="1"),
         lambda root: battery(root, status="Discharging"),
+        lambda root: battery(root, status="Discharging", current_now="-500", voltage_now="4000000"),
         lambda root: battery(root, status="Discharging", power_now="\xff"),
     ],
 )

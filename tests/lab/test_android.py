@@ -15,6 +15,7 @@ import pytest
 
 from edge_targets import BenchmarkPlan, DeviceError, Golden, Timeout
 from edge_targets._adb import Adb
+from edge_targets._energy_android import battery_energy
 from edge_targets.android import AndroidTarget
 from edge_targets.host import HostTarget
 from tests.edge_targets import benchmark_model_fake
@@ -109,6 +110,21 @@ def test_a_phone_measures_with_its_python(phone: Android) -> None:
     assert found.device.emulator.startswith("qemu-aarch64")
     assert (found.device.cores, found.device.governor, found.device.temperature_c) == (4, "schedutil", 38.5)
     assert (found.runtime, found.kernels) == ("ai_edge_litert", "xnnpack")
+
+
+def test_the_battery_of_a_phone_is_read_around_a_program(phone: Android, reach: Reach) -> None:
+    supply = phone.root / "sys/class/power_supply/battery"
+    supply.mkdir(parents=True)
+    figures = {"type": "Battery", "status": "Discharging", "current_now": "-500000", "voltage_now": "4000000"}
+    for name, content in figures.items():
+        (supply / name).write_text(f"{content}\n")
+        (supply / name).chmod(0o666)
+    draws = "echo -1250000 > /sys/class/power_supply/battery/current_now; sleep 5; echo 4000"
+    with reach() as adb:
+        found = battery_energy(adb, ["sh", "-c", draws], lambda done: (int(done.stdout), 1000.0), timeout_s=60)
+    assert found is not None
+    assert found.idle_mw == pytest.approx(2000)
+    assert found.energy_uj == pytest.approx(3 * 1000)
 
 
 def test_a_phone_measures_and_checks_with_benchmark_model(phone: Android, tmp_path: Path) -> None:

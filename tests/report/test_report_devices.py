@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from typing import Any
 
-from pipeline.report._devices import conditions, device_rows
+from rich.console import Console
+
+from pipeline.report._devices import conditions, device_rows, energy
 from pipeline.report._html import html_page
 from pipeline.report._profile import FEWEST_ROWS, MOST_ROWS, profiles
+from pipeline.report._table import render_table
 from tests.report.documents import full, many, profile
 from tests.report.test_report_html import Page
 
@@ -30,6 +34,20 @@ def test_what_slows_a_processor_is_told_before_and_after() -> None:
     assert conditions(row) == "clock 1,800 → 1,200 MHz, 51.2 → 80.2 °C, load 0.4, governor ondemand, throttled 20002"
     assert conditions({"before": None, "after": {"load": 1.0}}) == ""
     assert "before → after: clock 1,800" in " ".join(Page(html_page(full())).text.split())
+
+
+def test_energy_is_told_where_it_was_read_and_nowhere_else() -> None:
+    document = full()
+    row = document["measurements"][-1]
+    assert "inference (" not in Page(html_page(document)).text
+    row |= {"energy_uj": 12.5, "energy_source": "ina219", "idle_mw": 2000.0}
+    told = "12.5 µJ an inference (ina219)"
+    assert energy(row) == told
+    assert told in " ".join(Page(html_page(document)).text.split())
+    out = io.StringIO()
+    render_table(document, Console(file=out, width=80))
+    assert f"{row['model']}: {told}" in out.getvalue()
+    assert energy(row | {"energy_uj": None}) == ""
 
 
 def test_a_roofline_tells_compute_from_memory() -> None:
