@@ -101,4 +101,6 @@ def _facts(artifact: Artifact, score: verify.Score, metric: str) -> ModelFacts:
         details=score.details,
         inputs=artifact.inputs,
         outputs=artifact.outputs,
+        precision=artifact.precision,
+        precision=artifact.precision,
     )

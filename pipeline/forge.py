@@ -85,7 +85,7 @@ def baseline(made: list[Draft], cache: Cache, work: Path, progress: Progress) ->
     draft = [draft for draft in made if not draft.traits][-1]
     key = key_of(kind="float32", draft=draft.sha256, code=code_version(*_CONVERSION, *_NOUNS))
     files, _ = _remembered(cache, key, lambda: {"model.tflite": convert.to_float32(draft)}, progress)
-    return _laid_down(files["model.tflite"], work / "baseline.tflite", cache, progress)
+    return replace(_laid_down(files["model.tflite"], work / "baseline.tflite", cache, progress), precision="float32")
 
 
 def reference(draft: Draft, cache: Cache, progress: Progress) -> bytes | None:

@@ -62,12 +62,12 @@ def yaml_text(values: JsonObject) -> Markup:
 
 
 def _metadata(document: JsonObject) -> JsonObject:
-    pipeline_tag = _pipeline_tag(document)
+    pipeline_tag, precision = _pipeline_tag(document), document["artifact"]["precision"]
     metric = _metric(document)
     known = {
         "license": "unknown",
         "library_name": "tflite",
-        "tags": ["tflite", "litert", "int8", "quantized", "edge", "edgesmith", *_stages(document)],
+        "tags": ["tflite", "litert", precision, "quantized", "edge", "edgesmith", *_stages(document)],
         "pipeline_tag": pipeline_tag,
         "metrics": [metric],
         "model-index": [{"name": document["recipe"], "results": _results(document, pipeline_tag or "other", metric)}],
@@ -80,7 +80,8 @@ def _results(document: JsonObject, task: str, metric: str) -> list[JsonObject]:
     if artifact["value"] is None:
         return []
     dataset = {"name": document["data"].get("origin") or "unknown", "type": "custom", "split": "test"}
-    measured = {"type": metric, "value": artifact["value"], "name": f"{summary.title(artifact['metric'])}, int8"}
+    name = f"{summary.title(artifact['metric'])}, {artifact['precision']}"
+    measured = {"type": metric, "value": artifact["value"], "name": name}
     return [{"task": {"type": task, "name": _task(document)}, "dataset": dataset, "metrics": [measured]}]
 
 

@@ -73,15 +73,16 @@ def _size_chart(document: JsonObject) -> Chart | None:
     sizes = (
         ("float32", baseline["size_bytes"], FLOAT),
         ("float32, over the air", baseline["ota_bytes"], FLOAT),
-        ("int8", artifact["size_bytes"], INT8),
-        ("int8, over the air", artifact["ota_bytes"], INT8),
+        (artifact["precision"], artifact["size_bytes"], INT8),
+        (f"{artifact['precision']}, over the air", artifact["ota_bytes"], INT8),
     )
     return bar_chart("Size", [Bar(label, size, fmt.size(size), colour) for label, size, colour in sizes])
 
 
 def _score_chart(document: JsonObject) -> Chart | None:
-    metric = document["artifact"]["metric"]
-    models = (("float32", document["baseline"], FLOAT), ("int8", document["artifact"], INT8))
+    artifact = document["artifact"]
+    metric = artifact["metric"]
+    models = (("float32", document["baseline"], FLOAT), (artifact["precision"], artifact, INT8))
     bars = [
         Bar(label, facts["value"], fmt.score(metric, facts["value"]), colour)
         for label, facts, colour in models

@@ -26,6 +26,7 @@ class ModelFacts:
         value: that figure on the test split, higher is better.
         details: every other figure of the task.
         inputs, outputs: its tensors at the border.
+        precision: what it computes in, as `convert.precision` names it; `float32` of the baseline.
     """
 
     path: str
@@ -38,6 +39,7 @@ class ModelFacts:
     details: dict[str, Any]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    precision: str = "int8"
 
 
 @dataclass(frozen=True)

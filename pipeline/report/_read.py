@@ -46,7 +46,9 @@ def completed(document: JsonObject) -> JsonObject:
     late = ("macs", "macs_share", "bytes", "bytes_share", "error")
     layers = [{**dict.fromkeys(late), **layer} for layer in document["layers"]]
     steps = [{"notes": {}, **step} for step in document["steps"]]
-    return {"advice": [], "mixed_precision": None, **document, "layers": layers, "steps": steps}
+    artifact = {"precision": "int8", **document["artifact"]}
+    late_keys: JsonObject = {"advice": [], "mixed_precision": None}
+    return {**late_keys, **document, "artifact": artifact, "layers": layers, "steps": steps}
 
 
 def _text(where: Path) -> str:
