@@ -102,5 +102,4 @@ def _facts(artifact: Artifact, score: verify.Score, metric: str) -> ModelFacts:
         inputs=artifact.inputs,
         outputs=artifact.outputs,
         precision=artifact.precision,
-        precision=artifact.precision,
     )
