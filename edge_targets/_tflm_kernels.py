@@ -40,9 +40,12 @@ def why_no_kernel(graph: Graph, operator: Operator) -> tuple[str, str] | None:
     """Why TFLM cannot run an operator, and what would mend it; None where it can, as far as a graph tells."""
     name = operator.custom_code or operator.kind
     known = operator.custom_code in CUSTOM_KERNELS if operator.kind == "CUSTOM" else operator.kind in KERNELS
-    if not known:
-        return f"TensorFlow Lite Micro has no kernel for {name}", remedy_for(operator.kind)
     computed = [graph.tensors[index] for index in (*operator.inputs[:1], *operator.outputs[:1]) if index >= 0]
+    if not known:
+        # What calculates with sizes is gone once they are given.
+        of_sizes = bool(computed) and all(tensor.dtype in ("int32", "int64", "bool") for tensor in computed)
+        remedy = remedy_for("SHAPE" if of_sizes else operator.kind)
+        return f"TensorFlow Lite Micro has no kernel for {name}", remedy
     return _of_types(operator.kind, computed) or _of_weights(graph, operator) or _of_sizes(graph, operator)
 
 

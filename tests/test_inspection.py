@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
 import subprocess
 import sys
 import time
@@ -43,6 +44,16 @@ def drawn(document: dict[str, Any], **options: Any) -> str:
     stream = io.StringIO()
     render_inspection(document, Console(file=stream, width=80, **options))
     return "".join(line.rstrip() + "\n" for line in stream.getvalue().splitlines())
+
+
+def test_operators_that_one_thing_mends_are_told_together() -> None:
+    document = inspected(INT8)
+    for row, why in zip(document["operators"], ("'a' is open", "'b' is open", "'b' is open"), strict=True):
+        row |= {"runs_on": "cpu", "why": why, "remedy": "give every size"}
+    document["target"] = {"name": "coral", "runs_on": {"cpu": 3}, "facts": {}, "notes": []}
+    text = drawn(document)
+    assert re.search(r"0  CONV_2D and 2 more  'a' is open; others for other reasons \(--json\)", text)
+    assert text.count("give every size") == 1
 
 
 def npz(folder: Path, **arrays: Any) -> Path:

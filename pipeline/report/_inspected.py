@@ -66,18 +66,19 @@ def _unitless(name: str) -> str:
 
 
 def _left(operators: list[dict[str, Any]]) -> Table:
-    """Why operators stay on the processor, and what would mend it; those of one reason together."""
+    """Why operators stay on the processor, and what would mend it: those that one thing mends together."""
     table = grid(">", "~operator", "~why, and how to mend it")
-    reasons: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    mended: dict[str, list[dict[str, Any]]] = {}
     for row in operators:
         if row["remedy"]:
-            reasons.setdefault((row["why"], row["remedy"]), []).append(row)
-    for (why, remedy), rows in reasons.items():
+            mended.setdefault(row["remedy"], []).append(row)
+    for remedy, rows in mended.items():
         more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        others = "; others for other reasons (--json)" if len({row["why"] for row in rows}) > 1 else ""
         table.add_row(
             Text(str(rows[0]["index"])),
             Text(fmt.printable(rows[0]["kind"]) + more),
-            Text.assemble(fmt.printable(why), "\n", (fmt.printable(remedy), "green")),
+            Text.assemble(fmt.printable(rows[0]["why"]) + others, "\n", (fmt.printable(remedy), "green")),
         )
     return table
 

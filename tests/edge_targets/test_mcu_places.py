@@ -129,6 +129,11 @@ NOWHERE = {
         "no such hybrid kernels",
         "fully to int8",
     ),
+    "what calculates with sizes": (
+        one_operator("REDUCE_PROD", [Tensor((2,), "int32"), constant(0)], [Tensor((1,), "int32")]),
+        "no kernel for REDUCE_PROD",
+        "batch_size=1",
+    ),
     "a size that is computed": (
         one_operator("FILL", [Tensor((2,), "int32"), constant(0, "int8")], [Tensor((1, 4))]),
         "memory is laid out before",
