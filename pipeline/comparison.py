@@ -118,10 +118,16 @@ def compare_models(
             order = MODELS if launch % 2 == 0 else MODELS[::-1]
             found.append(target.benchmark({name: named[name] for name in order}, plan))
             bar.advance()
+            # What is calculated or emulated says the same however often it is asked: nothing of speed.
+            if _untimed(found[0]["first"].to_json()):
+                break
+    sides = [{"path": path.name, **_conditions(found[0][name].to_json())} for name, path in named.items()]
+    sizes = _exact("size", "bytes", *_sizes(models))
+    if reasons := [f"{target.label}: {why}" for why in _untimed(sides[0])]:
+        return _document("models", sides, reasons, [sizes])
     told = difference([(each["first"].must_have_latencies(), each["second"].must_have_latencies()) for each in found])
     medians = [statistics.median([each[name].must_have_median() for each in found]) for name in MODELS]
-    rows = [_latency_row(f"median {target.label}", medians, told), _exact("size", "bytes", *_sizes(models))]
-    sides = [{"path": path.name, **_conditions(found[0][name].to_json())} for name, path in named.items()]
+    rows = [_latency_row(f"median {target.label}", medians, told), sizes]
     return _document("models", sides, [], rows, launches=launches)
 
 

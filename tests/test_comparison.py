@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from edge_targets import BenchmarkPlan
+from edge_targets.coral import CoralTarget
 from edge_targets.host import HostTarget
 from pipeline.comparison import Limit, compare_models, compare_reports, compare_targets, judge
 from pipeline.errors import BrokenPromise, UsageError
@@ -177,3 +178,11 @@ def test_an_emulator_says_nothing_about_speed(monkeypatch: pytest.MonkeyPatch) -
     document = compare_targets(INT8, [HostTarget(), HostTarget()], QUICK, Progress())
     assert document["rows"] == []
     assert "not measured on a device" in document["reasons"][0]
+
+
+def test_two_models_are_not_compared_by_what_is_calculated() -> None:
+    models = [INT8, DATA / "tiny_float32.tflite"]
+    document = compare_models(models, CoralTarget(simulate=True), QUICK, 8, Progress())
+    assert document["reasons"] == ["coral: its latency is simulated, not measured on a device"]
+    assert [each["name"] for each in document["rows"]] == ["size"]
+    assert "launches" not in document

@@ -47,15 +47,14 @@ def _name(side: Mapping[str, Any]) -> str:
 
 
 def _rows(rows: list[dict[str, Any]]) -> Table:
-    table = grid("~", ">", ">", ">", "<", "<")
+    table = grid("~", ">", ">", ">", "<")
     for row in rows:
         table.add_row(
             Text(fmt.printable(row["name"])),
             Text(fmt.figure(row["first"], row["unit"])),
             Text(fmt.figure(row["second"], row["unit"])),
             Text(fmt.moved(row["change"], row["unit"])),
-            Text(row["verdict"], _STYLES.get(row["verdict"], "")),
-            Text(_interval(row), "dim"),
+            Text.assemble((row["verdict"], _STYLES.get(row["verdict"], "")), (_interval(row), "dim")),
         )
     return table
 
@@ -63,4 +62,4 @@ def _rows(rows: list[dict[str, Any]]) -> Table:
 def _interval(row: Mapping[str, Any]) -> str:
     if row["low"] is None or row["high"] is None:
         return ""
-    return f"{fmt.signed(row['low'] * 100, 1)} to {fmt.signed(row['high'] * 100, 1)} %"
+    return f"  {fmt.signed(row['low'] * 100, 1)} to {fmt.signed(row['high'] * 100, 1)} %"
