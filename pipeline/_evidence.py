@@ -38,6 +38,7 @@ class Evidence:
         lost_weight_channels: those of them of which the stored weights are all zero.
         weight_spread: the largest weight of the widest of them, by that of the narrowest.
         scales: of its weights: one, or one for each channel.
+        levels: how many numbers its output can hold.
         sources: names of the layers whose outputs it reads, through operators without weights.
     """
 
@@ -48,6 +49,7 @@ class Evidence:
     lost_weight_channels: int
     weight_spread: float
     scales: int
+    levels: int
     sources: tuple[str, ...]
 
     @property
@@ -64,9 +66,18 @@ class Evidence:
 
     @property
     def clipped(self) -> float:
-        """How far the usual values reach over what int8 covers, as a share of that."""
+        """How far the usual values reach over what int8 covers, as a share of the worst error."""
         (low, high), (least, most) = self.error.usual, self.covered
-        return max(least - low, high - most, 0.0) / (most - least) if most > least else 0.0
+        return max(least - low, high - most, 0.0) / self.error.worst if self.error.worst else 0.0
+
+    @property
+    def rounding(self) -> float:
+        """Share of the noise that is the rounding of the output itself: step²/12 (Widrow) by the mean square."""
+        step = (self.covered[1] - self.covered[0]) / (self.levels - 1)
+        middles = np.arange(len(self.error.bins)) + 0.5 - len(self.error.bins) / 2
+        counted = sum(self.error.bins)
+        mean_square = float((np.square(middles * self.error.bin_width) * self.error.bins).sum()) / max(counted, 1)
+        return min(step**2 / 12 / mean_square, 1.0) if mean_square else 1.0
 
 
 def gathered(layers: Sequence[Layer], model: Graph, reference: Graph) -> list[Evidence]:
@@ -107,6 +118,7 @@ def _evidence(
         lost_weight_channels=int((kept == 0).sum()),
         weight_spread=float(real.max() / real.min()) if real.size else 1.0,
         scales=len(stored.scales),
+        levels=2 ** model.tensors[operator.outputs[0]].bits,
         sources=tuple(dict.fromkeys(_sources(model, operator))),
     )
 

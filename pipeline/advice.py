@@ -32,8 +32,11 @@ SPREAD = 100.0
 STRETCHED = 0.5
 """Share of the range that is used, below which a bit is given away."""
 
-CLIPPED = 0.02
-"""How far values may reach over the range, as a share of it."""
+ROUNDING = 0.25
+"""Share of the noise that must be the rounding of a layer's own output, or a better range mends nothing."""
+
+CLIPPED = 0.5
+"""How far values must reach over the range, as a share of the worst error, or it is not the clipping that errs."""
 
 SHIFTED = 0.5
 """Share of the noise that is a constant, from where on a bias mends most of it."""
@@ -44,8 +47,8 @@ SHORT_TRAINING = 5
 TINY_SHARE = 0.01
 """Share of the file below which it costs nothing to keep a layer in float."""
 
-INHERITED_DB = 3.0
-"""A layer whose input has no more than this above its own ratio has its noise from there."""
+INHERITED_DB, DROWNED_DB = 3.0, 6.0
+"""A layer has its noise from its input where that has no more than this above its own ratio, or is below the second."""
 
 MIXED = "convert: {mixed_precision: {max_accuracy_drop: 0.01}}"
 
@@ -186,7 +189,7 @@ class _Case:
         return _Finding(reason, "keep this layer in float", MIXED)
 
     def _stretched(self, one: Evidence) -> _Finding | None:
-        if one.usual_share > STRETCHED:
+        if one.usual_share > STRETCHED or one.rounding < ROUNDING:
             return None
         usual, covered = _span(one.error.usual), _span(one.covered)
         reason = f"int8 covers {covered}, and 99.9 % of the values lie within {usual}"
@@ -200,7 +203,7 @@ class _Case:
         )
 
     def _clipped(self, one: Evidence) -> _Finding | None:
-        if one.clipped <= CLIPPED:
+        if one.clipped < CLIPPED:
             return None
         reason = f"its values reach to {_span(one.error.usual)}, and int8 covers {_span(one.covered)} alone"
         if self.known.qat_epochs is not None:
@@ -223,7 +226,7 @@ class _Case:
         while self._own(one) is None:
             sources = [self.by_name[name] for name in one.sources if name in self.by_name and name not in seen]
             noisiest = min(sources, key=lambda source: source.sqnr_db, default=None)
-            if noisiest is None or noisiest.sqnr_db > one.sqnr_db + INHERITED_DB:
+            if noisiest is None or noisiest.sqnr_db > max(one.sqnr_db + INHERITED_DB, DROWNED_DB):
                 break
             one = noisiest
             seen.add(one.layer.name)

@@ -27,8 +27,8 @@ ALL = Known(available=STAGES | {"equalize", "correct_bias", "qat"})
 
 ERROR = ErrorDetails(
     mean=0.0,
-    worst=1.0,
-    bin_width=0.1,
+    worst=0.03,
+    bin_width=0.002,
     bins=(1,) * 32,
     range=(0.0, 10.0),
     usual=(0.0, 9.5),
@@ -47,6 +47,7 @@ PLAIN = Evidence(
     lost_weight_channels=0,
     weight_spread=3.0,
     scales=8,
+    levels=256,
     sources=(),
 )
 
@@ -119,6 +120,13 @@ def test_noise_is_traced_to_where_it_comes_from() -> None:
     found = of(third, ALL, first, second)
     assert found.reason.startswith("what comes from 'depthwise' has 8.2 dB already")
     assert (found.remedy, found.setting) == ("mend 'depthwise' first", "stages: [{equalize: {}}]")
+
+
+def test_a_wide_range_is_not_to_blame_where_other_noise_is_larger() -> None:
+    assert "covers" in of(erring(usual=(0.0, 2.0))).reason
+    assert "covers" not in of(erring(usual=(0.0, 2.0), bin_width=0.02)).reason
+    # Nor is the little that is clipped, where the worst error is far larger.
+    assert "reach" not in of(erring(usual=(0.0, 10.5), worst=5.0)).reason
 
 
 def test_noise_that_is_a_layer_s_own_is_not_put_on_others() -> None:
