@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from edge_targets.tflite_cost import weight_costs
 from edge_targets.tflite_graph import parse_graph
 from pipeline import advice, cascade, forge, measure, verify
 from pipeline.cache import library_versions
@@ -85,8 +86,10 @@ def _advice(recipe: Recipe, proof: verify.Proof, artifact: Artifact, reference: 
     """What to do about the layers that int8 harms most; nothing where there is no float model to compare with."""
     if reference is None:
         return ()
-    model = cascade.graph_of(artifact)
-    return advice.advise(proof.layers, model, parse_graph(reference), advice.Known.of(recipe, artifact.mixed))
+    model = parse_graph(artifact.path.read_bytes())
+    # Of two stages, only the first is held against float; its layers come first.
+    layers = proof.layers[: len(weight_costs(model))]
+    return advice.advise(layers, model, parse_graph(reference), advice.Known.of(recipe, artifact.mixed))
 
 
 def _facts(artifact: Artifact, score: verify.Score, metric: str) -> ModelFacts:

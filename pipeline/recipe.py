@@ -93,6 +93,15 @@ class Recipe(Settings):
                 _refuse_at((place,), f"'{stage.stage_name()}' cannot work for this task: {why}")
         return stages
 
+    @field_validator("convert")
+    @classmethod
+    def _one_output_to_search_by(cls, convert: ConvertSettings, info: ValidationInfo) -> ConvertSettings:
+        exits = any("early_exit" in stage.gives for stage in info.data.get("stages", ()))
+        if exits and convert.mixed_precision is not None:
+            what = "mixed_precision judges a model by one output, and an early exit makes it two"
+            _refuse_at(("mixed_precision",), what, mend="leave out mixed_precision, or the stage 'early_exit'")
+        return convert
+
     @field_validator("budgets")
     @classmethod
     def _only_for_its_targets(cls, budgets: Budgets, info: ValidationInfo) -> Budgets:

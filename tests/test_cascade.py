@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 
 from edge_targets._on_device_cascade import confidence
 from pipeline.cascade import Stages, best_threshold
+from pipeline.errors import RecipeError
+from pipeline.recipe import load_recipe
 
 RIGHT, WRONG = True, False
 
@@ -73,3 +77,38 @@ def test_the_average_is_of_both_stages() -> None:
     stages = Stages(0.75, 0.9, 0.99, 0.985, 0, early_macs=300, rest_macs=800, full_macs=1000)
     assert stages.average_macs == pytest.approx(0.3 + 0.25 * 0.8)
     assert stages.drop == 0.005
+
+
+REFUSED = {
+    "- early_exit\n  - train": "'train' cannot come after 'early_exit' (stages[1]): it works on models of one output",
+    "- early_exit\n  - qat": "'qat' cannot come after 'early_exit'",
+    "- early_exit\n  - early_exit": "the model has an early exit already",
+    "- qat\n  - early_exit": "its head would be quantized otherwise than the rest",
+    "- early_exit\nconvert: {mixed_precision: {}}": "mixed_precision judges a model by one output",
+}
+
+
+@pytest.mark.parametrize("stages", REFUSED)
+def test_what_cannot_go_with_an_early_exit_is_refused_before_any_work(stages: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as told:
+        load_recipe(recipe(tmp_path, "classification", stages))
+    assert REFUSED[stages] in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "why"),
+    [
+        ("regression", "an early exit needs classes to be sure of, and 'regression' has none"),
+        ("{classification: {output: single}}", "an early exit needs a score for each class"),
+    ],
+)
+def test_a_task_without_a_score_for_each_class_is_refused(task: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=why):
+        load_recipe(recipe(tmp_path, task, "- early_exit"))
+
+
+def recipe(folder: Path, task: str, stages: str) -> Path:
+    path = folder / "recipe.yaml"
+    data = "data:\n  npz: {path: tiny.npz}\nmodel: lenet5\n"
+    path.write_text(f"task: {task}\n{data}stages:\n  - train\n  {stages}\n")
+    return path

@@ -50,7 +50,7 @@ def card(document: JsonObject) -> Card:
         _metadata(document),
         fmt.printable(_task(document)).replace("_", " "),
         _limits(document),
-        _usage(document["artifact"]),
+        _usage_of_two(document) if document.get("cascade") else _usage(document["artifact"]),
         sum(seconds) if seconds else None,
     )
 
@@ -166,6 +166,17 @@ interpreter.invoke()
 y = interpreter.get_tensor(result["index"])
 scale, zero_point = result["quantization"]
 print((y.astype(np.float32) - zero_point) * scale if scale else y)"""
+
+
+def _usage_of_two(document: JsonObject) -> str:
+    """Of a model in two files, which the script beside them runs."""
+    files = ", ".join(fmt.printable(stage["path"]) for stage in document["cascade"]["stages"])
+    return f"""\
+# {files}, cascade.json and run_cascade.py lie in one folder; examples.npy holds examples, (n, ...), real numbers
+# preprocessed as manifest.json says. It prints the class of each, and which stage decided.
+import subprocess, sys
+
+subprocess.run([sys.executable, "run_cascade.py", "cascade.json", "examples.npy"], check=True)"""
 
 
 def _printable(value: Any) -> Any:
