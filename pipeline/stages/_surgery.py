@@ -64,7 +64,7 @@ def cut_out(
             setting, along = channels.widths[layer["config"]["name"]]
             _narrow(layer["config"], setting, int((~removed[along]).sum()))
     architecture["config"]["layers"] = layers
-    architecture = _leads_past({branch.add: list(branch.shortcut) for branch in branches}, architecture)
+    architecture = leads_past({branch.add: list(branch.shortcut) for branch in branches}, architecture)
     weights = _sliced({layer.name: layer.get_weights() for layer in model.layers}, channels, removed)
     keras.backend.clear_session()
     smaller = keras.models.model_from_json(json.dumps(architecture))
@@ -89,16 +89,16 @@ def _narrow(config: dict[str, Any], setting: str, width: int) -> None:
         config[setting] = [*config[setting][:-1], width]
 
 
-def _leads_past(instead: Mapping[str, list[Any]], config: Any) -> Any:
+def leads_past(instead: Mapping[str, list[Any]], config: Any) -> Any:
     """A config in which every tensor of some layers is another one: `["stack1_add", 0, 0, ...]`."""
     if isinstance(config, dict):
-        return {key: _leads_past(instead, value) for key, value in config.items()}
+        return {key: leads_past(instead, value) for key, value in config.items()}
     if not isinstance(config, list):
         return config
     if len(config) >= 3 and isinstance(config[0], str) and config[0] in instead and config[1:3] == [0, 0]:
         # The shortcut of one branch may be the addition where another one ended.
-        return _leads_past(instead, [*instead[config[0]], *config[3:]])
-    return [_leads_past(instead, value) for value in config]
+        return leads_past(instead, [*instead[config[0]], *config[3:]])
+    return [leads_past(instead, value) for value in config]
 
 
 class _Graph:

@@ -59,7 +59,8 @@ def after(chain: Chain) -> Draft:
     if not chain:
         return tiny_draft()
     *before, last = chain
-    return apply(kind(last).model_validate({"epochs": 1, **SETTINGS.get(last, {})}), after(tuple(before)), data())
+    trains = {"epochs": 1} if "epochs" in kind(last).model_fields else {}
+    return apply(kind(last).model_validate({**trains, **SETTINGS.get(last, {})}), after(tuple(before)), data())
 
 
 def test_pairs_that_cannot_be_are_left_out() -> None:
