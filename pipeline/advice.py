@@ -176,7 +176,7 @@ class _Case:
         if self.known.can_still("equalize"):
             remedy = "even its channels out against the layer behind, with the stage equalize; or keep both in float"
             return _Finding(reason, f"{remedy} (convert.mixed_precision)", "stages: [{equalize: {}}]")
-        return _Finding(reason, "keep this layer and those that read it in float", MIXED)
+        return self._in_float(reason, "keep this layer and those that read it in float")
 
     def _lost_weights(self, one: Evidence) -> _Finding | None:
         per_tensor = one.scales == 1 and one.weight_channels > 1
@@ -186,7 +186,7 @@ class _Case:
         reason = f"{lost}; in float their ranges are spread over 1:{one.weight_spread:,.0f}"
         if per_tensor and self.known.granularity != "per_channel":
             return _Finding(reason, "give each channel a scale of its own", "convert: {granularity: per_channel}")
-        return _Finding(reason, "keep this layer in float", MIXED)
+        return self._in_float(reason)
 
     def _stretched(self, one: Evidence) -> _Finding | None:
         if one.usual_share > STRETCHED or one.rounding < ROUNDING:
@@ -197,7 +197,7 @@ class _Case:
             return _Finding(reason, "train the ranges for longer", _more_epochs(self.known.qat_epochs))
         better = {"min_max": "percentile", "percentile": "mse"}.get(self.known.calibration)
         if better is None:
-            return _Finding(reason, "keep this layer in float: no range fits its values", MIXED)
+            return self._in_float(reason, "keep this layer in float: no range fits its values")
         return _Finding(
             reason, "choose its range without the few values far out", f"convert: {{calibration: {better}}}"
         )
@@ -253,7 +253,7 @@ class _Case:
         if one.layer.bytes_share >= TINY_SHARE:
             return None
         reason = f"int8 leaves {one.sqnr_db:.1f} dB, and saves little: its weights are {one.layer.bytes:,} bytes"
-        return _Finding(reason, "keep this layer in float: it costs next to nothing", MIXED)
+        return self._in_float(reason, "keep this layer in float: it costs next to nothing")
 
     def _rounded(self, one: Evidence) -> _Finding:
         return self._trained(f"int8's own rounding leaves {one.sqnr_db:.1f} dB; its ranges are as they should be")
@@ -261,7 +261,17 @@ class _Case:
     def _trained(self, reason: str) -> _Finding:
         if self.known.qat_epochs is None and "qat" in self.known.available:
             return _Finding(reason, "let the weights learn to live with the rounding", "stages: [{qat: {epochs: 5}}]")
-        return _Finding(reason, "keep this layer in float", MIXED)
+        return self._in_float(reason)
+
+    def _in_float(self, reason: str, remedy: str = "keep this layer in float") -> _Finding:
+        """The last resort. A model that was trained in int8 has no float layers to keep."""
+        if self.known.qat_epochs is None:
+            return _Finding(reason, remedy, MIXED)
+        return _Finding(
+            reason,
+            "train quantization-aware for longer; or drop that stage, and set convert.mixed_precision",
+            _more_epochs(self.known.qat_epochs),
+        )
 
 
 def _more_epochs(epochs: int) -> str:

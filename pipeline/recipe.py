@@ -128,9 +128,9 @@ class Recipe(Settings):
         traits: frozenset[str] = frozenset()
         for stage in self.stages:
             traits = stage.traits_after(traits)
-        if "qat" in traits and not self.convert.is_plain:
+        if "qat" in traits and not (self.convert.is_plain and self.convert.mixed_precision is None):
             what = "the stage 'qat' trains the ranges and scales of int8, and nothing after it may choose others"
-            mend = "drop 'qat', or leave precision, calibration, granularity and backend out"
+            mend = "drop 'qat', or leave precision, calibration, granularity, backend and mixed_precision out"
             _refuse_at(("convert",), what, "int8 as it was trained", mend)
         return self
 

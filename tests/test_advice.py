@@ -66,7 +66,7 @@ def erring(**changed: Any) -> Evidence:
     [
         (erring(channel_spread=1000.0, lost_channels=3), ALL, "1:1,000.*3 of 8 channels", "stages: [{equalize: {}}]"),
         (erring(channel_spread=1000.0), replace(ALL, stages=("equalize",)), "1:1,000", advice.MIXED),
-        (erring(channel_spread=1000.0), replace(ALL, qat_epochs=9), "1:1,000", advice.MIXED),
+        (erring(channel_spread=1000.0), replace(ALL, qat_epochs=9), "1:1,000", "stages: [{qat: {epochs: 18}}]"),
         (erring(usual=(0.0, 2.0)), ALL, r"covers 0 … 10,.*within 0 … 2", "convert: {calibration: percentile}"),
         (erring(usual=(0.0, 2.0)), replace(ALL, calibration="percentile"), "covers", "convert: {calibration: mse}"),
         (erring(usual=(0.0, 2.0)), replace(ALL, calibration="mse"), "covers", advice.MIXED),
@@ -84,7 +84,7 @@ def erring(**changed: Any) -> Evidence:
         (PLAIN, replace(ALL, qat_epochs=2), "after 2 epochs", "stages: [{qat: {epochs: 5}}]"),
         (replace(PLAIN, layer=replace(LAYER, bytes_share=0.001)), ALL, "saves little", advice.MIXED),
         (PLAIN, ALL, "own rounding leaves 10.0 dB", "stages: [{qat: {epochs: 5}}]"),
-        (PLAIN, replace(ALL, qat_epochs=20), "own rounding", advice.MIXED),
+        (PLAIN, replace(ALL, qat_epochs=20), "own rounding", "stages: [{qat: {epochs: 40}}]"),
         (replace(erring(channel_noise=1e-4), layer=replace(LAYER, sqnr_db=40.0)), ALL, "1/100 of its signal", ""),
     ],
 )

@@ -7,15 +7,18 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from edge_targets.tflite_graph import Graph, Operator, Tensor
 from pipeline import verify
 from pipeline._fewest import BESIDE_THE_LAYERS, Found, Kept, fewest
 from pipeline.artifact import LayerGain, MixedPrecision
 from pipeline.draft import Draft
+from pipeline.recipe import Recipe
 from pipeline.sensitivity import Layers
 
 NAMES = [f"layer{number}" for number in range(12)]
@@ -194,3 +197,30 @@ def test_a_budget_that_cannot_be_met_fails_a_check_and_shows_the_nearest_miss() 
     assert "comes nearest" in missed.why
     assert "9 of at most 12 evaluations" in missed.why
     assert verify.mixed_checks(None) == []
+
+
+WRITTEN = {"name": "x", "task": "classification", "data": {"npz": {"path": "x.npz"}}, "model": {"lenet5": {}}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"convert": {"mixed_precision": {}}}, "it is not told what int8 may lose"),
+        ({"convert": {"mixed_precision": {"max_accuracy_drop": 2}}}, "less than or equal to 1"),
+        ({"convert": {"mixed_precision": {"max_accuracy_drop": 0}, "precision": "int16x8"}}, "leave 'precision' and"),
+        ({"convert": {"mixed_precision": {"max_accuracy_drop": 0, "keep_in": "int16"}}}, "'float32'"),
+        (
+            {"convert": {"mixed_precision": {"max_accuracy_drop": 0}}, "stages": [{"qat": {}}]},
+            "'qat' trains the ranges",
+        ),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused(settings: dict[str, Any], said: str) -> None:
+    whole = {**WRITTEN, "stages": [], **settings}
+    with pytest.raises(ValidationError, match=said):
+        Recipe.model_validate_json(json.dumps(whole), context={"folder": INT8.parent})
+
+
+def test_a_budget_of_the_recipe_is_enough() -> None:
+    whole = {**WRITTEN, "stages": [], "convert": {"mixed_precision": {}}, "budgets": {"max_accuracy_drop": 0.1}}
+    assert Recipe.model_validate_json(json.dumps(whole), context={"folder": INT8.parent}).convert.mixed_precision
