@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from pipeline import plugins
 from pipeline._evidence import Evidence, gathered
 from pipeline.check import Advice, Layer
+from pipeline.stage import Stage
 
 if TYPE_CHECKING:
     from edge_targets.tflite_graph import Graph
@@ -50,6 +51,9 @@ TINY_SHARE = 0.01
 INHERITED_DB, DROWNED_DB = 3.0, 6.0
 """A layer has its noise from its input where that has no more than this above its own ratio, or is below the second."""
 
+ADVISED = frozenset({"correct_bias", "equalize", "qat"})
+"""Stages that mend what int8 harms."""
+
 MIXED = "convert: {mixed_precision: {max_accuracy_drop: 0.01}}"
 
 
@@ -58,16 +62,14 @@ class Known:
     """What a recipe did and what it could do, as far as advice must know it.
 
     Attributes:
-        stages: the names of its stages.
-        available: the names of all stages that there are.
+        addable: the names of stages that could stand behind its own and do not stand among them.
         calibration: how ranges were chosen.
         granularity: whether a weight has a scale for each channel.
         qat_epochs: of quantization-aware training, None without it.
         mixed: the search for layers to keep in float, if there was one.
     """
 
-    stages: tuple[str, ...] = ()
-    available: frozenset[str] = frozenset()
+    addable: frozenset[str] = frozenset()
     calibration: str = "min_max"
     granularity: str = "per_channel"
     qat_epochs: int | None = None
@@ -77,19 +79,17 @@ class Known:
     def of(cls, recipe: Recipe, mixed: MixedPrecision | None) -> Self:
         """What a recipe says of it."""
         stages = {stage.stage_name(): stage for stage in recipe.stages}
-        epochs = getattr(stages.get("qat"), "epochs", None)
+        traits: frozenset[str] = frozenset()
+        for stage in recipe.stages:
+            traits = stage.traits_after(traits)
+        there = set(plugins.names("pipeline.stages")) - stages.keys()
         return cls(
-            tuple(stages),
-            frozenset(plugins.names("pipeline.stages")),
+            frozenset(name for name in there & ADVISED if not traits & _stage(name).refuses.keys()),
             recipe.convert.calibration,
             recipe.convert.granularity,
-            epochs,
+            getattr(stages.get("qat"), "epochs", None),
             mixed,
         )
-
-    def can_still(self, stage: str) -> bool:
-        """Whether a stage could be added that works on float models."""
-        return stage in self.available and stage not in self.stages and self.qat_epochs is None
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class _Case:
         spread = f"its channels' ranges are spread over 1:{error.channel_spread:,.0f}, and all share one scale"
         lost = f"{error.lost_channels} of {error.channels} channels are one and the same value in int8"
         reason = f"{spread}; {lost}" if error.lost_channels else spread
-        if self.known.can_still("equalize"):
+        if "equalize" in self.known.addable:
             remedy = "even its channels out against the layer behind, with the stage equalize; or keep both in float"
             return _Finding(reason, f"{remedy} (convert.mixed_precision)", "stages: [{equalize: {}}]")
         return self._in_float(reason, "keep this layer and those that read it in float")
@@ -238,7 +238,7 @@ class _Case:
         reason = (
             f"{one.error.shift:.0%} of its noise is a constant shift of each channel, {one.error.mean:+.3g} on average"
         )
-        if self.known.can_still("correct_bias"):
+        if "correct_bias" in self.known.addable:
             return _Finding(reason, "take the shift back in the biases", "stages: [{correct_bias: {}}]")
         return self._trained(reason)
 
@@ -259,7 +259,7 @@ class _Case:
         return self._trained(f"int8's own rounding leaves {one.sqnr_db:.1f} dB; its ranges are as they should be")
 
     def _trained(self, reason: str) -> _Finding:
-        if self.known.qat_epochs is None and "qat" in self.known.available:
+        if "qat" in self.known.addable:
             return _Finding(reason, "let the weights learn to live with the rounding", "stages: [{qat: {epochs: 5}}]")
         return self._in_float(reason)
 
@@ -272,6 +272,10 @@ class _Case:
             "train quantization-aware for longer; or drop that stage, and set convert.mixed_precision",
             _more_epochs(self.known.qat_epochs),
         )
+
+
+def _stage(name: str) -> type[Stage]:
+    return plugins.plugin_class("pipeline.stages", name, Stage)  # type: ignore[type-abstract]
 
 
 def _more_epochs(epochs: int) -> str:

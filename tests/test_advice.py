@@ -12,7 +12,7 @@ import pytest
 
 from edge_targets._noise import ErrorDetails
 from edge_targets.tflite_graph import parse_graph
-from pipeline import _yaml, advice, plugins
+from pipeline import _yaml, advice
 from pipeline._evidence import Evidence, gathered
 from pipeline.advice import Known, _Case
 from pipeline.artifact import LayerGain
@@ -22,8 +22,7 @@ from tests.test_sensitivity import RECORD
 
 DATA = Path(__file__).parent / "edge_targets" / "data"
 INT8, FLOAT32 = ((DATA / name).read_bytes() for name in ("tiny_int8.tflite", "tiny_float32.tflite"))
-STAGES = frozenset(plugins.names("pipeline.stages"))
-ALL = Known(available=STAGES | {"equalize", "correct_bias", "qat"})
+ALL = Known(addable=advice.ADVISED)
 
 ERROR = ErrorDetails(
     mean=0.0,
@@ -65,12 +64,12 @@ def erring(**changed: Any) -> Evidence:
     ("evidence", "known", "reason", "setting"),
     [
         (erring(channel_spread=1000.0, lost_channels=3), ALL, "1:1,000.*3 of 8 channels", "stages: [{equalize: {}}]"),
-        (erring(channel_spread=1000.0), replace(ALL, stages=("equalize",)), "1:1,000", advice.MIXED),
-        (erring(channel_spread=1000.0), replace(ALL, qat_epochs=9), "1:1,000", "stages: [{qat: {epochs: 18}}]"),
+        (erring(channel_spread=1000.0), replace(ALL, addable=frozenset({"qat"})), "1:1,000", advice.MIXED),
+        (erring(channel_spread=1000.0), Known(qat_epochs=9), "1:1,000", "stages: [{qat: {epochs: 18}}]"),
         (erring(usual=(0.0, 2.0)), ALL, r"covers 0 … 10,.*within 0 … 2", "convert: {calibration: percentile}"),
         (erring(usual=(0.0, 2.0)), replace(ALL, calibration="percentile"), "covers", "convert: {calibration: mse}"),
         (erring(usual=(0.0, 2.0)), replace(ALL, calibration="mse"), "covers", advice.MIXED),
-        (erring(usual=(0.0, 2.0)), replace(ALL, qat_epochs=2), "covers", "stages: [{qat: {epochs: 5}}]"),
+        (erring(usual=(0.0, 2.0)), Known(qat_epochs=2), "covers", "stages: [{qat: {epochs: 5}}]"),
         (erring(usual=(0.0, 12.0)), ALL, "reach to 0 … 12", "convert: {calibration_samples: 1000}"),
         (erring(usual=(0.0, 12.0)), replace(ALL, calibration="mse"), "reach", "convert: {calibration: min_max}"),
         (replace(PLAIN, lost_weight_channels=2), ALL, "2 of 8 output channels round to zero", advice.MIXED),
@@ -81,10 +80,10 @@ def erring(**changed: Any) -> Evidence:
             "convert: {granularity: per_channel}",
         ),
         (erring(shift=0.8), ALL, "80% of its noise is a constant shift", "stages: [{correct_bias: {}}]"),
-        (PLAIN, replace(ALL, qat_epochs=2), "after 2 epochs", "stages: [{qat: {epochs: 5}}]"),
+        (PLAIN, Known(qat_epochs=2), "after 2 epochs", "stages: [{qat: {epochs: 5}}]"),
         (replace(PLAIN, layer=replace(LAYER, bytes_share=0.001)), ALL, "saves little", advice.MIXED),
         (PLAIN, ALL, "own rounding leaves 10.0 dB", "stages: [{qat: {epochs: 5}}]"),
-        (PLAIN, replace(ALL, qat_epochs=20), "own rounding", "stages: [{qat: {epochs: 40}}]"),
+        (PLAIN, Known(qat_epochs=20), "own rounding", "stages: [{qat: {epochs: 40}}]"),
         (replace(erring(channel_noise=1e-4), layer=replace(LAYER, sqnr_db=40.0)), ALL, "1/100 of its signal", ""),
     ],
 )
@@ -95,18 +94,30 @@ def test_what_was_measured_leads_to_its_remedy(evidence: Evidence, known: Known,
     assert found.remedy
 
 
+def recipe(stages: list[dict[str, Any]], setting: str = "{}") -> Recipe:
+    written = {"name": "x", "task": "classification", "data": {"npz": {"path": "x.npz"}}, "model": {"lenet5": {}}}
+    both = {**written, "stages": stages, **_yaml.parse(setting).value}
+    return Recipe.model_validate_json(json.dumps(both), context={"folder": DATA})
+
+
+def test_only_stages_that_may_still_come_are_advised() -> None:
+    assert "qat" in Known.of(recipe([{"train": {}}]), None).addable
+    trained = Known.of(recipe([{"train": {}}, {"qat": {"epochs": 4}}]), None)
+    assert (trained.addable, trained.qat_epochs) == (frozenset(), 4)
+    assert "equalize" not in Known.of(recipe([{"equalize": {}}]), None).addable
+    assert "equalize" not in Known.of(recipe([{"cluster": {}}]), None).addable
+
+
 @pytest.mark.parametrize(
     "setting", [advice.MIXED, *(f"convert: {{calibration: {name}}}" for name in ("percentile", "mse"))]
 )
 def test_a_recipe_takes_what_is_advised(setting: str) -> None:
-    written = {"name": "x", "task": "classification", "data": {"npz": {"path": "x.npz"}}, "model": {"lenet5": {}}}
-    both = {**written, "stages": [], **_yaml.parse(setting).value}
-    assert Recipe.model_validate_json(json.dumps(both), context={"folder": DATA}).name == "x"
+    assert recipe([], setting).name == "x"
 
 
 def test_what_no_stage_can_do_is_not_advised() -> None:
     spread = erring(channel_spread=1000.0)
-    assert of(spread, Known(available=frozenset({"train"}))).setting == advice.MIXED
+    assert of(spread, Known()).setting == advice.MIXED
     assert of(erring(shift=0.9), Known()).setting == advice.MIXED
 
 

@@ -57,7 +57,7 @@ def test_the_report_names_the_layer_and_a_setting_that_mends_it(broken: Draft, d
     proof = verify.prove(plain, before, broken, data, recipe.budgets, Progress(), reference)
     assert proof.baseline.value - proof.artifact.value > 0.3
 
-    known = replace(advice.Known.of(recipe, None), available=frozenset({"train"}))
+    known = replace(advice.Known.of(recipe, None), addable=frozenset())
     graphs = parse_graph(plain.path.read_bytes()), parse_graph(reference)
     first, *_ = advice.advise(proof.layers, *graphs, known)
     assert first.layer == BROKEN_LAYER
