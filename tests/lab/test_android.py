@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -122,6 +123,8 @@ def test_the_battery_of_a_phone_is_read_around_a_program(phone: Android, reach: 
     draws = "echo -1250000 > /sys/class/power_supply/battery/current_now; sleep 5; echo 4000"
     with reach() as adb:
         found = battery_energy(adb, ["sh", "-c", draws], lambda done: (int(done.stdout), 1000.0), timeout_s=60)
+    # Where a battery is, benchmarks take seconds more.
+    shutil.rmtree(supply)
     assert found is not None
     assert found.idle_mw == pytest.approx(2000)
     assert found.energy_uj == pytest.approx(3 * 1000)
