@@ -74,4 +74,5 @@ def int8_outputs(model: bytes, x: NDArray[np.float32]) -> NDArray[np.float64]:
         interpreter.set_tensor(source["index"], example[None])
         interpreter.invoke()
         found.append(interpreter.get_tensor(target["index"])[0].astype(np.float64))
-    return (np.stack(found) - out_zero) * out_scale
+    answers: NDArray[np.float64] = (np.stack(found) - out_zero) * out_scale
+    return answers
