@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_targets import _answer, _on_device_cascade
+from edge_targets._errors import WrongInput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,12 +42,15 @@ def run_cascade(
     """Run both stages over chunks of examples, (b, ...) each; the device decides who leaves early.
 
     Raises:
+        WrongInput: there are no examples, or they do not fit the first stage.
         TargetError: the stages did not run, or do not fit each other.
     """
     paths = [runner.push(path, f"model-{place}.tflite") for place, path in enumerate(stages)]
     script = runner.push(Path(_on_device_cascade.__file__), SCRIPT)
     request = {"models": paths, "script": script, "threshold": threshold, "runtime": runtime, "num_threads": 1}
     found = [_of_chunk(runner, request, chunk) for chunk in chunks]
+    if not found:
+        raise WrongInput("There are no examples to run.", expected="at least one batch of at least one")
     return Exits(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 

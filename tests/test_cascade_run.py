@@ -91,8 +91,8 @@ def test_the_script_beside_the_files_decides_as_the_report_says(folder: Path, tm
     with np.load(folder.with_name("tiny.npz")) as data:
         np.save(tmp_path / "examples.npy", data["x_test"][..., None].astype(np.float32) / 255)
         y = data["y_test"]
-    script = [sys.executable, "-I", folder / "run_cascade.py", folder / "cascade.json", tmp_path / "examples.npy"]
-    done = subprocess.run(script, capture_output=True, text=True, check=True, timeout=120)
+    files = map(str, (folder / "run_cascade.py", folder / "cascade.json", tmp_path / "examples.npy"))
+    done = subprocess.run([sys.executable, "-I", *files], capture_output=True, text=True, check=True, timeout=120)
     lines = [re.fullmatch(r"class (\d)  confidence ([\d.]+)  stage ([12])", line) for line in done.stdout.splitlines()]
     classes, sure, stages = zip(*(line.groups() for line in lines if line), strict=True)
     report = read(folder, "report")["cascade"]

@@ -166,10 +166,11 @@ def _score(document: JsonObject) -> Headline:
 def _average_latency(cascade: JsonObject, document: JsonObject) -> Headline:
     """Of a model in two stages: what an example takes on average, for most never see the second."""
     found = {setup.target: setup for setup in setups(document) if setup.timed and setup.median_us("float32")}
-    target = next((name for name in cascade["average_us"] if name in found), None)
+    average = {fmt.printable(name): us for name, us in cascade["average_us"].items()}
+    target = next((name for name in average if name in found), None)
     if target is None:
         return Headline("Average latency", fmt.DASH, fmt.DASH, "", "unknown", "no device or host was measured")
-    before, after = found[target].median_us("float32"), cascade["average_us"][target]
+    before, after = found[target].median_us("float32"), average[target]
     change = fmt.factor(before, after, "faster", "slower")
     note = f"on {found[target].name}; {fmt.percent(cascade['exits'], 1)} of the test examples leave early"
     return Headline("Average latency", fmt.latency(before), fmt.latency(after), change, _tone(after, before), note)

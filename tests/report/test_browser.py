@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from pipeline.report import _format as fmt
 from pipeline.report._html import html_page, html_page_of_several
 from pipeline.report._runs import named_apart
-from tests.report.documents import EVIL, full, many, with_text
+from tests.report.documents import EVIL, full, in_two_stages, many, with_text
 
 # One browser is enough for all of them.
 pytestmark = pytest.mark.xdist_group("browser")
@@ -38,6 +38,7 @@ def several() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "one run": lambda: html_page(full()),
+    "two stages": lambda: html_page(in_two_stages()),
     "several runs": several,
     "many devices": lambda: html_page(many(50, 200)),
 }

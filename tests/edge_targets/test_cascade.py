@@ -1,0 +1,106 @@
+"""Two stages on a device: the script that runs there, and answers that cannot be trusted."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_targets import (
+    Completed,
+    DeviceError,
+    DeviceInfo,
+    Recording,
+    Target,
+    Unsupported,
+    WrongInput,
+    _on_device_cascade,
+)
+from edge_targets._base import Capabilities
+from edge_targets._cascade import Exits
+from edge_targets.host import HostTarget
+
+SOURCE = Path(_on_device_cascade.__file__)
+DEVICE = {"machine": "m", "cpu_model": "c", "cores": 2, "memory_bytes": 8, "os": "o", "python": "3"}
+FACTS = {"protocol": 1, "job": "cascade", "device": DEVICE, "runtime": "r", "runtime_version": "1", "kernels": "k"}
+SCORES = np.arange(18, dtype=np.int8).reshape(3, 2, 3)
+LEFT = np.array([True, False, True])
+
+
+def test_it_is_python_3_7_with_numpy_alone() -> None:
+    tree = ast.parse(SOURCE.read_text(encoding="utf-8"), feature_version=(3, 7))
+    named = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    named |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in named} - sys.stdlib_module_names == {"numpy"}
+
+
+def ran(model: Path, scores: bytes, left: bytes) -> Exits:
+    """What the host makes of an answer about three examples."""
+    answer = json.dumps({**FACTS, "examples": 3}).encode()
+    recording = Recording([Completed(0, answer)], files={"outputs.npy": scores, "left.npy": left})
+    return HostTarget(connect=lambda: recording).cascade((model, model), [np.zeros((3, 8, 8, 1), np.int8)], 0.5)
+
+
+def npy(array: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def test_an_honest_answer_comes_through(int8_model: Path) -> None:
+    found = ran(int8_model, npy(SCORES), npy(LEFT))
+    assert (found.early == SCORES[:, 0]).all()
+    assert (found.final == SCORES[:, 1]).all()
+    assert (found.left == LEFT).all()
+
+
+@pytest.mark.parametrize(
+    ("scores", "left"),
+    [
+        (SCORES[:2], LEFT),
+        (SCORES[:, :1], LEFT),
+        (SCORES[:, 0], LEFT),
+        (SCORES, LEFT[:2]),
+        (SCORES, LEFT.astype(np.int8)),
+        (SCORES, LEFT[:, None]),
+    ],
+)
+def test_an_answer_about_other_examples_is_refused(scores: NDArray[Any], left: NDArray[Any], int8_model: Path) -> None:
+    with pytest.raises(DeviceError, match="not those of two stages for 3 examples"):
+        ran(int8_model, npy(scores), npy(left))
+
+
+def test_what_is_no_array_is_refused(int8_model: Path) -> None:
+    with pytest.raises(DeviceError, match=r"not a \.npy file"):
+        ran(int8_model, npy(SCORES), b"True, False, True")
+
+
+class OneStage(Target):
+    """A target that evaluates, and knows nothing of stages."""
+
+    provenance = "host"
+    capabilities = Capabilities(evaluate=True)
+
+    def _info(self) -> DeviceInfo:
+        raise NotImplementedError
+
+    def _evaluate(self, model: Path, batches: Iterable[NDArray[Any]], runtime: str) -> NDArray[Any]:
+        raise NotImplementedError
+
+
+def test_a_target_without_stages_says_so(int8_model: Path) -> None:
+    with pytest.raises(Unsupported, match="runs no model of two stages"):
+        OneStage().cascade((int8_model, int8_model), [], 0.5)
+
+
+def test_no_examples_are_told(int8_model: Path) -> None:
+    with pytest.raises(WrongInput, match="There are no examples"):
+        HostTarget(connect=lambda: Recording([])).cascade((int8_model, int8_model), [], 0.5)
