@@ -207,8 +207,8 @@ def _measurements(document: JsonObject, console: Console) -> None:
     for setup in summary.setups(document):
         console.print()
         console.print(_setup_line(setup))
-        console.print(Padding(_setup_table(setup), _INDENT, expand=False))
-        for told in (f"{row['model']}: {energy(row)}" for row in setup.rows if energy(row)):
+        console.print(Padding(_setup_table(setup, document), _INDENT, expand=False))
+        for told in (f"{_shown(row, document)}: {energy(row)}" for row in setup.rows if energy(row)):
             console.print(Padding(Text(fmt.printable(told), "dim"), _INDENT, expand=False))
         render_npu(setup.rows, console)
 
@@ -219,12 +219,18 @@ def _setup_line(setup: summary.Setup) -> Text:
     return Text.assemble((setup.target, "bold"), " (", (setup.provenance, style), ")", (how, "dim"))
 
 
-def _setup_table(setup: summary.Setup) -> Table:
+def _shown(row: JsonObject, document: JsonObject) -> str:
+    """What a measured model is called: measurements call the artifact int8, whatever its precision is."""
+    model = row.get("model", "")
+    return str(document["artifact"]["precision"] if model == "int8" else model)
+
+
+def _setup_table(setup: summary.Setup, document: JsonObject) -> Table:
     table = grid("<", ">median", ">95 % interval", ">p90", ">p99", ">load", ">peak memory")
     for row in setup.rows:
         times = (fmt.latency(row.get(name)) for name in ("p90_us", "p99_us", "load_us"))
         cells = (
-            fmt.printable(row.get("model", "")),
+            fmt.printable(_shown(row, document)),
             fmt.latency(row.get("median_us")),
             fmt.interval(row.get("median_ci_us")),
             *times,
