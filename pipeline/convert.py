@@ -10,7 +10,7 @@ from pipeline._convert._converter import converted, frozen, integer_converter
 from pipeline._convert._cut import cut
 from pipeline._convert._examples import refuse_unusable, warnings_of
 from pipeline._convert._floats import to_dynamic, to_float16
-from pipeline._convert._model import unrolled, write_plainly
+from pipeline._convert._model import input_shape, unrolled, write_plainly
 from pipeline._convert._plain import without_rounding
 from pipeline._convert._quantize import calibrated, quantized
 from pipeline._convert._repairs import repaired
@@ -98,7 +98,7 @@ def to_tflite(draft: Draft, examples: NDArray[np.float32], settings: ConvertSett
         DataError: no range can come of the examples.
         ModelError: the model cannot be had in this precision.
     """
-    refuse_unusable(examples, draft.restore().input_shape[1:])
+    refuse_unusable(examples, input_shape(draft))
     if settings.is_plain:
         return to_int8(draft, examples)
     per_channel = settings.granularity == "per_channel"
@@ -124,8 +124,10 @@ def with_ranges(draft: Draft, examples: NDArray[np.float32], settings: ConvertSe
         settings: the recipe's.
 
     Raises:
+        DataError: no range can come of the examples.
         ModelError: TensorFlow Lite cannot express the model in int8.
     """
+    refuse_unusable(examples, input_shape(draft))
     measured, method = calibrated(draft, examples), settings.calibration
     if method == "min_max" or method == "moving_average":  # which the second quantizer takes itself
         return measured

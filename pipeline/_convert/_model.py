@@ -37,6 +37,13 @@ def unrolled(draft: Draft) -> Draft:
     return replace(draft, architecture=json.dumps(architecture))
 
 
+def input_shape(draft: Draft) -> tuple[int | None, ...]:
+    """The shape of one example as a draft's first input takes it; None for sizes that it leaves open."""
+    # Read, not restored: to build a deep model takes seconds.
+    layers = (node["config"] for node in _configs(json.loads(draft.architecture)) if "config" in node)
+    return next(tuple(layer["batch_input_shape"][1:]) for layer in layers if "batch_input_shape" in layer)
+
+
 def refuse_loops(graph: Any) -> None:
     """A ModelError where a traced graph has a loop or a branch: the int8 converter ends the whole process on one."""
     loops = [operator.name for operator in graph.get_operations() if operator.type in LOOPS]
