@@ -55,12 +55,14 @@ setup(
         "examples": ["seglearn>=1.2.5"],
         # Microcontrollers: their real interpreter (its releases are dated builds), and Arm's compiler for Ethos-U.
         "mcu": [TFLITE_MICRO, "ethos-u-vela>=5"],
-        # Runs in MLflow: its client, without the server.
-        "mlflow": ["mlflow-skinny>=3"],
+        # Runs in MLflow: its client, without the server. Where no server is named it keeps a database of its own, which
+        # it makes with alembic and does not ask for.
+        "mlflow": ["mlflow-skinny>=3", "alembic>=1.13"],
         # The second way to quantize, and int4 weights, which TensorFlow's converter does not make.
         "aeq": ["ai-edge-quantizer>=0.10,<0.11"],
         "dev": [
             "mlflow-skinny>=3",
+            "alembic>=1.13",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",

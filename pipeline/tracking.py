@@ -10,6 +10,8 @@ from pipeline.errors import EdgesmithError, UsageError
 
 EXPERIMENT = "edgesmith"
 
+_INSTALL = "pip install 'edgesmith[mlflow]'"
+
 MOST_PARAMETER = 500
 """Characters that every MLflow server takes of a parameter."""
 
@@ -31,9 +33,7 @@ def log_to_mlflow(report: Mapping[str, Any], folder: Path) -> str:
     try:
         import mlflow
     except ImportError as error:
-        raise UsageError(
-            "To log a run to MLflow takes MLflow.", mend="install it: pip install 'edgesmith[mlflow]'"
-        ) from error
+        raise UsageError("To log a run to MLflow takes MLflow.", mend=f"install it: {_INSTALL}") from error
     try:
         mlflow.set_experiment(EXPERIMENT)
         with mlflow.start_run(run_name=report["recipe"]) as run:
@@ -44,11 +44,13 @@ def log_to_mlflow(report: Mapping[str, Any], folder: Path) -> str:
         return str(run.info.run_id)
     # A tracking server can fail in any way that networks, disks and other people's code can.
     except Exception as error:
+        # Its stores import their own parts, when they are used.
+        incomplete = isinstance(error, ImportError)
         reason = " ".join(str(error).split())[:300]
         raise EdgesmithError(
             f"MLflow did not take the run: {reason}.",
             expected="a tracking server that answers",
-            mend="look at MLFLOW_TRACKING_URI; the run itself is whole in its folder",
+            mend=f"{_INSTALL if incomplete else 'look at MLFLOW_TRACKING_URI'}; the run itself is whole in its folder",
         ) from error
 
 

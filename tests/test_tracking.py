@@ -27,11 +27,11 @@ print(json.dumps({"params": found.data.params, "metrics": found.data.metrics, "t
 """
 
 
-def logged(folder: Path, uri: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true"}
-    env["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+def logged(folder: Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    env |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "PYTHONPATH": str(ROOT), **variables}
     argv = [sys.executable, "-c", SCRIPT, str(folder)]
-    return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_settings_figures_and_files_arrive(tmp_path: Path) -> None:
@@ -39,7 +39,8 @@ def test_settings_figures_and_files_arrive(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     write_report(report, folder)
-    done = logged(folder, (tmp_path / "store").as_uri())
+    # Without a server it is MLflow's own database, in the folder that one works in.
+    done = logged(folder, tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["metrics"]["artifact.size_bytes"] == report.artifact.size_bytes
@@ -48,10 +49,20 @@ def test_settings_figures_and_files_arrive(tmp_path: Path) -> None:
     assert any(name.startswith("2.prune.") for name in found["params"])
     assert found["tags"]["sha256"] == report.artifact.sha256
     assert "report.json" in found["files"]
+    assert (tmp_path / "mlflow.db").is_file()
 
 
 def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
     write_report(sample(), tmp_path)
-    done = logged(tmp_path, "http://127.0.0.1:9")
+    done = logged(tmp_path, tmp_path, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert done.returncode != 0
     assert "MLflow did not take the run" in done.stderr.splitlines()[-3]
+
+
+def test_a_part_that_mlflow_misses_names_what_brings_it(tmp_path: Path) -> None:
+    write_report(sample(), tmp_path)
+    (tmp_path / "alembic.py").write_text("raise ModuleNotFoundError(\"No module named 'alembic'\")")
+    done = logged(tmp_path, tmp_path, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    assert done.returncode != 0
+    assert "No module named 'alembic'" in done.stderr
+    assert "pip install 'edgesmith[mlflow]'" in done.stderr

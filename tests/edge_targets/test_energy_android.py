@@ -72,8 +72,8 @@ def test_a_phone_without_a_battery_tells_nothing(tmp_path: Path) -> None:
 
 
 def test_a_battery_that_is_plugged_in_meanwhile_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REST_SAMPLES", 2)
-    assert told(tmp_path, program(battery(tmp_path), status="Charging", seconds=0.3)) is None
+    monkeypatch.setattr(module, "REST_SAMPLES", module.FEWEST)
+    assert told(tmp_path, program(battery(tmp_path), status="Charging")) is None
 
 
 def said(*lines: str, rest: int = 10, busy: int = 10, then: str = "1000 runs\n") -> Completed:
@@ -99,11 +99,11 @@ def test_only_the_timed_runs_count() -> None:
         (said(), 3000),
         (said(rest=7), None),
         (said(busy=7), None),
-        (said("busy 111.50 Discharging 12 4000000"), None),
-        (said("busy 111.50 Discharging 1250 4000000"), None),
-        (said("busy 111.50 Discharging 1250000 4000"), None),
-        (said("busy 111.50 Full 1250000 4000000"), None),
-        (said("busy 111.50 Discharging"), None),
+        (said("busy 110.95 Discharging 12 4000000"), None),
+        (said("busy 110.95 Discharging 1250 4000000"), None),
+        (said("busy 110.95 Discharging 1250000 4000"), None),
+        (said("busy 110.95 Full 1250000 4000000"), None),
+        (said("busy 110.95 Discharging"), None),
         (said("\x1b[2J"), None),
         (said("busy 1e9 Discharging 1250000 4000000"), None),
     ],
