@@ -245,6 +245,8 @@ def mixed_checks(mixed: MixedPrecision | None) -> list[Check]:
         return []
     tried = f"{mixed.evaluations} of at most {mixed.most_evaluations} evaluations on the validation split"
     nearest = "" if mixed.met else "; no choice of layers is good enough, this one comes nearest"
+    if nearest and len(mixed.kept) == len(mixed.gains):
+        nearest += " with all of them: what is lost is lost in the stages before, or in the int8 input and output"
     values = f"{mixed.float_value:.4f} in float, {mixed.int8_value:.4f} in int8, {mixed.value:.4f} kept so"
     why = f"{mixed.metric}: {values}; {tried}"
     return [Check.at_most("mixed_precision_drop", mixed.drop, mixed.max_accuracy_drop, "share", why + nearest)]

@@ -196,6 +196,10 @@ def test_a_budget_that_cannot_be_met_fails_a_check_and_shows_the_nearest_miss() 
     assert missed.status == "fail"
     assert "comes nearest" in missed.why
     assert "9 of at most 12 evaluations" in missed.why
+    # Where one layer is all that there is, and it is kept, precision is not to blame.
+    assert "lost in the stages before" in missed.why
+    two = replace(RECORD, value=0.95, gains=(*RECORD.gains, LayerGain("other", 0.0)))
+    assert "lost in the stages before" not in verify.mixed_checks(two)[0].why
     assert verify.mixed_checks(None) == []
 
 
