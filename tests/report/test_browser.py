@@ -245,6 +245,24 @@ def test_all_text_has_contrast_in_the_light_and_in_the_dark(
     assert (sum(corner) > 600) is (scheme == "light")
 
 
+def test_the_longest_name_of_a_target_stays_one_word(browser: Browser, tmp_path: Path) -> None:
+    document = full()
+    document["measurements"] = [row | {"target": "microcontroller"} for row in document["measurements"]]
+    path = tmp_path / "report.html"
+    path.write_text(html_page(document), encoding="utf-8")
+    with browser.new_context(viewport={"width": 1000, "height": 900}) as context:
+        page = Visit(context.new_page()).open(path)
+        lines = page.evaluate(
+            """[...document.querySelectorAll(".devices td.name")].map(cell => {
+                const range = document.createRange();
+                range.selectNodeContents(cell.firstChild);
+                return range.getClientRects().length;
+            })"""
+        )
+    assert lines
+    assert set(lines) == {1}
+
+
 def test_fifty_devices_with_two_hundred_layers_open_within_a_second(browser: Browser, pages: dict[str, Path]) -> None:
     path = pages["many devices"]
     assert path.stat().st_size <= MOST_BYTES
