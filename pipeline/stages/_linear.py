@@ -40,7 +40,7 @@ def reads_channels(network: Network, name: str) -> bool:
 def scale_outputs(network: Network, name: str, scale: NDArray[np.float64]) -> None:
     """Multiply what a linear layer gives, (out,) a channel."""
     weights, place = network.weights[name], _kernel_place(network, name)
-    weights[place] = (weights[place] * _along_outputs(network, name, scale)).astype(np.float32)
+    weights[place] = (weights[place] * scales_of_outputs(network, name, scale)).astype(np.float32)
     if network.configs[name]["use_bias"]:
         weights[-1] = (weights[-1] * scale).astype(np.float32)
 
@@ -103,7 +103,7 @@ def _kernel_place(network: Network, name: str) -> int:
     return 1 if network.kind(name) in SEPARABLE else 0
 
 
-def _along_outputs(network: Network, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+def scales_of_outputs(network: Network, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """A number for each output, in a shape that is multiplied with the kernel."""
     if network.kind(name) in DEPTHWISE:
         return values.reshape(network.weights[name][0].shape[-2:])

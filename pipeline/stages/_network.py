@@ -80,6 +80,13 @@ class Network:
         takers = [other for other, taken in self._takes.items() for one in taken if one == name]
         return takers[0] if len(takers) == 1 and name not in self._outputs else ""
 
+    def width(self, name: str) -> int:
+        """How many channels a layer gives that is called once on one tensor."""
+        shape = self.parts[name].output_shape
+        assert shape is not None  # weighted layers give one tensor
+        assert shape[-1] is not None  # Keras builds none without
+        return shape[-1]
+
     def is_output(self, name: str) -> bool:
         """Whether a layer gives one of the model's outputs."""
         return name in self._outputs

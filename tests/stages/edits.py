@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks._broken import broken_model, bundled_digits
 from pipeline import plugins
 from pipeline.dataset import ArraySplit, Dataset
 from pipeline.draft import Draft
@@ -22,6 +24,13 @@ def noise_data(shape: tuple[int, ...]) -> Dataset:
     x = np.random.default_rng(0).normal(size=(32, *shape)).astype(np.float32)
     split = ArraySplit(x, np.arange(32) % 4)
     return Dataset(Classification(), split, split, split, shape, 4, (), "print", "made up")
+
+
+@functools.cache
+def broken_digits() -> tuple[Draft, Dataset]:
+    """The broken model of the benchmarks and the digits that it is for; trained once for all tests."""
+    data = bundled_digits(2000)
+    return broken_model(data, epochs=2), data
 
 
 def zoo_draft(name: str) -> Draft:

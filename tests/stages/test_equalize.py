@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks._broken import BROKEN_LAYER, broken_model, bundled_digits
-from pipeline.dataset import Dataset
+from benchmarks._broken import BROKEN_LAYER
 from pipeline.draft import Draft
 from pipeline.errors import ModelError
 from pipeline.stages._same_outputs import largest_difference
 from pipeline.stages.equalize import Equalize
-from tests.stages.edits import draft_of, int8_outputs, noise_data, zoo_draft
+from tests.stages.edits import broken_digits, draft_of, int8_outputs, noise_data, zoo_draft
 from tests.stages.tiny import apply, int8
 
 pytestmark = [pytest.mark.tf, pytest.mark.xdist_group("tf")]
@@ -23,22 +22,13 @@ pytestmark = [pytest.mark.tf, pytest.mark.xdist_group("tf")]
 IMAGE = (8, 8, 3)
 
 
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return bundled_digits(2000)
-
-
-@pytest.fixture(scope="module")
-def broken(digits: Dataset) -> Draft:
-    return broken_model(digits, epochs=2)
-
-
 def accuracy(answers: NDArray[Any], y: NDArray[Any]) -> float:
     return float((answers.argmax(axis=1) == y).mean())
 
 
 @pytest.mark.parametrize("balance", ["activations", "weights"])
-def test_a_model_that_int8_breaks_is_within_a_point_of_float(balance: Any, broken: Draft, digits: Dataset) -> None:
+def test_a_model_that_int8_breaks_is_within_a_point_of_float(balance: Any) -> None:
+    broken, digits = broken_digits()
     x, y = next(digits.test.batches(1000))
     floats = accuracy(broken.restore()(x).numpy(), y)
     assert accuracy(int8_outputs(int8(broken, digits), x), y) < floats - 0.3
