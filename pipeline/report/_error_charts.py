@@ -56,7 +56,7 @@ def _bins(error: JsonObject) -> list[tuple[float, float, int]]:
 
 def _spec(error: JsonObject, bins: list[tuple[float, float, int]]) -> JsonObject:
     reach = max((max(abs(low), abs(high)) for low, high, _ in bins), default=error["bin_width"])
-    axis = {"title": None, "tickCount": 3, "grid": False, "format": "~g"}
+    axis = {"title": None, "tickCount": 3, "grid": False, "format": ".3~g"}
     x = {"type": "quantitative", "scale": {"domain": [-reach, reach], "nice": False}, "axis": axis}
     # Of a million values most lie in two bins: by their roots, the few that err most are seen as well.
     y = {"field": "count", "type": "quantitative", "stack": None, "scale": {"type": "sqrt"}, "axis": None}
