@@ -167,8 +167,8 @@ class _Case:
 
     def _lost_channels(self, one: Evidence) -> _Finding | None:
         error = one.error
-        # Channels of like ranges are lost together: what reaches the layer is at fault, not the one scale.
-        if error.channel_spread < SPREAD:
+        # Channels that are lost all together are so by what reaches the layer: one scale always fits the widest.
+        if error.channel_spread < SPREAD or error.lost_channels == error.channels:
             return None
         spread = f"its channels' ranges are spread over 1:{error.channel_spread:,.0f}, and all share one scale"
         lost = f"{error.lost_channels} of {error.channels} channels are one and the same value in int8"

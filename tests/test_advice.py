@@ -140,6 +140,10 @@ def test_a_wide_range_is_not_to_blame_where_other_noise_is_larger() -> None:
     assert "reach" not in of(erring(usual=(0.0, 10.5), worst=5.0)).reason
 
 
+def test_channels_that_are_all_lost_are_not_the_fault_of_their_scale() -> None:
+    assert "scale" not in of(erring(channel_spread=1000.0, lost_channels=8)).reason
+
+
 def test_noise_that_is_a_layer_s_own_is_not_put_on_others() -> None:
     clean = named(replace(erring(channel_noise=0.001), layer=replace(LAYER, sqnr_db=30.0)), "before")
     assert "own rounding" in of(named(PLAIN, "after", "before"), ALL, clean).reason

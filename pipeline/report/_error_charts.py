@@ -10,7 +10,7 @@ from pipeline.report._json import JsonObject
 
 WIDTH_PX, HEIGHT_PX = 200, 84
 
-MOST_DRAWN = 24
+MOST_DRAWN = 16
 """Of a deep model the noisiest layers; the figures of all are in report.json."""
 
 
