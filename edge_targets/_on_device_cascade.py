@@ -12,6 +12,7 @@ prints a line an example: its class, how confident the first stage was, and whic
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import sys
@@ -105,14 +106,29 @@ def loaded(path: Path) -> Any:
     raise SystemExit("No interpreter is installed; to mend it: pip install ai-edge-litert")
 
 
+def told_by(manifest: Path) -> Cascade:
+    """The stages that `cascade.json` names, which lie beside it, once they are the files that it means."""
+    told = json.loads(manifest.read_text("utf-8"))
+    files = [(manifest.parent / Path(stage["path"]).name, stage["sha256"]) for stage in told["stages"]]
+    for path, expected in files:
+        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise ValueError(f"{path} is not the file that {manifest} speaks of.")
+    first, rest = (loaded(path) for path, _ in files)
+    return Cascade(first, rest, float(told["threshold"]))
+
+
 def main(argv: Sequence[str]) -> None:
     if len(argv) != 3:
         raise SystemExit("usage: python run_cascade.py cascade.json examples.npy")
-    manifest = Path(argv[1])
-    told = json.loads(manifest.read_text("utf-8"))
-    first, rest = (loaded(manifest.parent / stage["path"]) for stage in told["stages"])
-    cascade = Cascade(first, rest, told["threshold"])
-    examples = stored(np.load(argv[2], mmap_mode="r", allow_pickle=False), cascade.example)
+    try:
+        decide(told_by(Path(argv[1])), np.load(argv[2], mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+        raise SystemExit(f"These stages cannot be run on these examples: {error}") from error
+
+
+def decide(cascade: Cascade, given: Any) -> None:
+    """Print the class of each example (n, ...), and which stage decided."""
+    examples = stored(given, cascade.example)
     for place in range(len(examples)):
         early, final = cascade.run(examples[place : place + 1])
         sure = confidence(early, *cascade.scores["quantization"])

@@ -188,7 +188,9 @@ def best_threshold(
         return None
     last = fit[-1]
     below = ranked[last + 1] if last + 1 < n else ranked[last]
-    return float((ranked[last] + below) / 2)
+    middle = (ranked[last] + below) / 2
+    # Close to 1, two neighbours have no number between them.
+    return float(middle if middle > below else ranked[last])
 
 
 def measured(artifact: Artifact, data: Dataset, outputs: NDArray[np.float32], progress: Progress) -> Stages | None:

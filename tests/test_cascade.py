@@ -31,6 +31,16 @@ def test_examples_that_are_equally_sure_leave_together_or_not_at_all() -> None:
     assert best_threshold(sure, early, np.ones(4, bool), 0.0) == pytest.approx(0.8)
 
 
+def test_neighbours_among_floats_are_told_apart() -> None:
+    high = 1.0
+    low = float(np.nextafter(high, 0))
+    threshold = best_threshold(np.array([high, low]), np.array([RIGHT, WRONG]), np.ones(2, bool), 0.0)
+    assert threshold == high
+    lower = float(np.nextafter(low, 0))
+    threshold = best_threshold(np.array([low, lower]), np.array([RIGHT, WRONG]), np.ones(2, bool), 0.0)
+    assert threshold == low
+
+
 def test_none_where_even_the_surest_is_wrong() -> None:
     sure, early = np.array([0.9, 0.5]), np.array([WRONG, RIGHT])
     assert best_threshold(sure, early, np.ones(2, bool), 0.0) is None

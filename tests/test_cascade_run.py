@@ -102,6 +102,25 @@ def test_the_script_beside_the_files_decides_as_the_report_says(folder: Path, tm
     assert all((float(one) >= 0.75) == (stage == "1") for one, stage in zip(sure, stages, strict=True))
 
 
+def test_the_script_says_in_a_sentence_what_is_wrong(folder: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "wrong.npy", np.zeros((2, 3)))
+    told = read(folder, "cascade")
+    for stage in told["stages"]:
+        tmp_path.joinpath(stage["path"]).write_bytes(folder.joinpath(stage["path"]).read_bytes() + b" ")
+    tmp_path.joinpath("cascade.json").write_text(json.dumps(told))
+    for manifest, examples, why in (
+        (folder / "cascade.json", "wrong.npy", "Dimension mismatch"),
+        (folder / "cascade.json", "none.npy", "No such file"),
+        (tmp_path / "cascade.json", "wrong.npy", "is not the file that"),
+        (tmp_path / "wrong.npy", "wrong.npy", "cannot be run on these examples"),
+    ):
+        script = [sys.executable, "-I", str(folder / "run_cascade.py"), str(manifest), str(tmp_path / examples)]
+        done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 1
+        assert why in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_a_second_run_takes_it_all_from_the_cache(folder: Path) -> None:
     first, again = (read(one, "report") for one in (folder, folder.with_name("again")))
     assert [step["cached"] for step in again["steps"]] == [True, True]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.report import _format as fmt
+from pipeline.report import _summary as summary
 from pipeline.report._json import JsonObject
 
 SCHEMA = 1
@@ -25,9 +26,10 @@ class StageRow:
 
 @dataclass(frozen=True)
 class StageTable:
-    """Both stages and their average; `lead` says in a sentence when the second is asked."""
+    """Both stages and their average; `lead` says in sentences when the second is asked."""
 
     lead: str
+    metric: str
     target: str
     rows: tuple[StageRow, ...]
 
@@ -46,7 +48,8 @@ def stage_table(document: JsonObject) -> StageTable | None:
     values = (told["early_value"], told["full_value"])
     names = ("early head", "the rest")
     rows = [_row(document, *one, target) for one in zip(names, told["stages"], values, strict=True)]
-    return StageTable(lead, fmt.printable(target), (*rows, _average(document, target)))
+    metric = fmt.printable(summary.title(document["artifact"]["metric"]))
+    return StageTable(lead, metric, fmt.printable(target), (*rows, _average(document, target)))
 
 
 def cascade_manifest(document: JsonObject) -> JsonObject:
@@ -84,7 +87,7 @@ def _row(document: JsonObject, name: str, stage: JsonObject, value: float | None
 def _average(document: JsonObject, target: str) -> StageRow:
     told, artifact = document["cascade"], document["artifact"]
     return StageRow(
-        "on average",
+        "both, on average",
         "",
         fmt.size(artifact["size_bytes"]),
         fmt.percent(told["average_macs"], 1),

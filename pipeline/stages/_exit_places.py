@@ -19,6 +19,10 @@ _FLAT = frozenset({"Flatten", "Permute", "Reshape", "ZeroPadding1D", "ZeroPaddin
 """Layers behind which a head sees no more, and less of where things are: `auto` stays before them."""
 
 
+MOST_SHARE = 0.9
+"""What leads to an early exit may take of a model's MACs: with the head's beside them nothing would be saved."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A layer whose output is all that the rest of the model reads.
@@ -79,7 +83,7 @@ def chosen_place(places: Sequence[Place], share: float, model: Any) -> Place:
     """The last place that takes no more than a share of the model's MACs; the first with any where none does.
 
     Raises:
-        ModelError: the model can be cut nowhere.
+        ModelError: the model can be cut nowhere, or only where nearly all is done.
     """
     fit = [place for place in _settled(places, model) if place.kind not in _FLAT and place.share > 0]
     if not fit:
@@ -87,6 +91,13 @@ def chosen_place(places: Sequence[Place], share: float, model: Any) -> Place:
             "There is no place in this model for an early exit.",
             expected="a layer behind the first convolution or dense layer that everything passes through",
             mend="drop the stage 'early_exit'",
+        )
+    if fit[0].share > MOST_SHARE:
+        raise ModelError(
+            f"The first place for an early exit is behind '{fit[0].layer}', where {100 * fit[0].share:.1f} % of the "
+            "model's multiply-accumulates are done.",
+            expected="a place that leaves something to be saved",
+            mend="drop the stage 'early_exit', or take a model of several smaller layers",
         )
     cheap = [place for place in fit if place.share <= share]
     return cheap[-1] if cheap else fit[0]

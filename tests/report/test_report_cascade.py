@@ -31,12 +31,13 @@ def document() -> dict[str, Any]:
 def test_the_table_has_both_stages_and_their_average(document: dict[str, Any]) -> None:
     found = stage_table(document)
     assert found is not None
-    assert [row.stage for row in found.rows] == ["early head", "the rest", "on average"]
+    assert [row.stage for row in found.rows] == ["early head", "the rest", "both, on average"]
     assert [row.macs for row in found.rows] == ["15.5 %", "87.4 %", "17.7 %"]
     assert [row.decides for row in found.rows] == ["97.5 %", "2.5 %", ""]
     assert [row.score for row in found.rows] == ["98.59 %", "99.25 %", "99.12 %"]
     assert [row.latency for row in found.rows] == ["21.6 µs", "19.5 µs", "22.1 µs"]
     assert "at least 77.16 % sure" in found.lead
+    assert found.metric == "Accuracy"
     assert stage_table(full()) is None
 
 

@@ -250,6 +250,16 @@ def test_a_model_of_one_layer_has_no_place() -> None:
         chosen_place(places_of(model), 0.5, model)
 
 
+def test_a_place_behind_nearly_all_of_the_model_is_refused() -> None:
+    from pipeline._tf import keras
+
+    keras.backend.clear_session()
+    stack = [keras.layers.InputLayer((64,)), keras.layers.Dense(200, name="large"), keras.layers.Dense(4)]
+    model = keras.Sequential(stack)
+    with pytest.raises(ModelError, match=r"behind 'large', where 94\.1 % of"):
+        chosen_place(places_of(model), 0.35, model)
+
+
 def test_a_file_that_cannot_be_cut_is_refused(cut: Cut) -> None:
     from pipeline._tf import keras
 
