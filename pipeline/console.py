@@ -55,7 +55,7 @@ class ConsoleProgress(Progress):
     @contextmanager
     def _drawn(self, description: str, total: int) -> Iterator[_Bar]:
         if not self._console.is_terminal:
-            self.note(f"{description}: {total} steps")
+            self.note(f"{description}: {total} step{'' if total == 1 else 's'}")
             yield _Bar()
             return
         with self._bars as bars:
