@@ -18,6 +18,7 @@ from edge_targets.tflite_graph import Graph, Operator, parse_graph, weight_tenso
 from pipeline import verify
 from pipeline._fewest import BESIDE_THE_LAYERS, Found, Kept, fewest
 from pipeline.artifact import Artifact, LayerGain, MixedPrecision, TensorSpec
+from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -63,6 +64,9 @@ def mixed_precision(
 
     Returns:
         The model with the fewest layers kept that are within the budget; where none are, the one that comes nearest.
+
+    Raises:
+        ModelError, TargetError: the model cannot be had in full int8, or does not run.
     """
     layers = Layers(parse_graph(calibrated))
     judge = _Judge(data, baseline or calibrated)
@@ -77,7 +81,13 @@ def mixed_precision(
 
         def evaluate(kept: Kept) -> float:
             bar.advance(1)
-            return judge.value(quantized(kept))
+            try:
+                return judge.value(quantized(kept))
+            except (ModelError, TargetError):
+                # Layers that cannot be kept are no choice; full int8 must be had.
+                if not kept:
+                    raise
+                return -math.inf
 
         sqnr_db = judge.sqnr_db(calibrated, quantized(frozenset()))
         found = fewest(
@@ -194,7 +204,7 @@ def _record(
         kept_in="float32",
         kept=tuple(name for name in layers.names if name in found.kept),
         riders=layers.riders_of(found.kept),
-        gains=tuple(LayerGain(name, found.gains[name], _finite(sqnr_db.get(name))) for name in most_first),
+        gains=tuple(LayerGain(name, _finite(found.gains[name]), _finite(sqnr_db.get(name))) for name in most_first),
         metric=judge.metric,
         float_value=judge.float_value,
         int8_value=found.int8_value,

@@ -20,6 +20,7 @@ from pipeline.artifact import Artifact
 from pipeline.cache import Cache
 from pipeline.dataset import ArraySplit, Dataset
 from pipeline.draft import Draft
+from pipeline.errors import ModelError
 from pipeline.progress import Progress
 from pipeline.recipe import Recipe
 from pipeline.tasks.anomaly import Anomaly
@@ -84,6 +85,9 @@ def test_a_search_costs_what_was_promised(broken: Draft, data: Dataset) -> None:
 
     def quantize(kept: Collection[str]) -> bytes:
         evaluated.append(frozenset(kept))
+        # What the converter refuses is no choice, and ends nothing.
+        if kept and all("logits" in name or name == "Identity" for name in kept):
+            raise ModelError("TensorFlow Lite cannot convert the model")
         return convert.quantized(ranges, keep_float=kept)
 
     found = sensitivity.mixed_precision(ranges, quantize, None, data, 0.01, Progress())
@@ -91,6 +95,7 @@ def test_a_search_costs_what_was_promised(broken: Draft, data: Dataset) -> None:
     assert found.record.evaluations == len(set(evaluated)) + 1 <= 4 + 10
     assert found.record.int8_value < found.record.value
     assert found.record.gains[0].layer == BROKEN_LAYER
+    assert [one.layer for one in found.record.gains if one.gain is None] == ["logits"]
 
 
 def test_a_budget_out_of_reach_ends_with_the_nearest_miss(broken: Draft, data: Dataset) -> None:
