@@ -35,6 +35,13 @@ def test_off_a_terminal_a_step_is_two_plain_lines() -> None:
     assert "\x1b" not in shown.getvalue()
 
 
+def test_one_step_is_counted_as_one() -> None:
+    progress, shown = on(terminal=False)
+    with progress, progress.bar("train", 1):
+        pass
+    assert shown.getvalue().startswith("train: 1 step\n")
+
+
 def test_on_a_terminal_the_bar_gives_way_to_one_line() -> None:
     progress, shown = on(terminal=True)
     train(progress)
