@@ -111,13 +111,15 @@ def advise(layers: Sequence[Layer], model: Graph, reference: Graph, known: Known
         layers: the layer table with errors; without them there is nothing to say.
         model: the integer `.tflite` that they are of.
         reference: the float one.
-        known: what the recipe did; None: nothing is known of it.
+        known: what the recipe did; None: nothing is known of it, and any stage could be added.
 
     Returns:
         At most three; fewer where fewer layers were measured.
     """
     found = [one for one in gathered(layers, model, reference) if math.isfinite(one.sqnr_db)]
-    case = _Case({one.layer.name: one for one in found}, known or Known())
+    case = _Case(
+        {one.layer.name: one for one in found}, known or Known(ADVISED & set(plugins.names("pipeline.stages")))
+    )
     worst = sorted(found, key=lambda one: (-case.gain(one) if case.matters(one) else 0.0, one.sqnr_db))
     # Where the noise of a layer comes from is told before the layer itself.
     told = dict.fromkeys(name for one in worst for name in (case.origin(one).layer.name, one.layer.name))
