@@ -77,7 +77,7 @@ class BenchmarkPlan:
         goal: how far the ends of the median's interval may be from it, as a share.
         cold_starts: fresh processes a model, whose median is its cold load and memory; without any, neither is told.
         profile: also measure what each operator takes, and what the device can do at best.
-        energy: also measure joules, where a power source can be read: three seconds a model there, nothing elsewhere.
+        energy: also measure joules, where a power source can be read: some seconds a model there, nothing elsewhere.
     """
 
     num_threads: int = 1
