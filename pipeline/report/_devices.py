@@ -39,6 +39,11 @@ class DeviceRow:
     unstable: str
 
     @property
+    def energy(self) -> str:
+        """What the small model takes, where that was measured."""
+        return energy(self.setup.of("int8") or {})
+
+    @property
     def origin(self) -> str:
         """The provenance, with what it means for the latency where that is not plain."""
         return _MEANING.get(self.setup.provenance, self.setup.provenance) + (

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from pipeline.report._devices import conditions, device_rows, energy
 from pipeline.report._html import html_page
+from pipeline.report._markdown import pull_request
 from pipeline.report._profile import FEWEST_ROWS, MOST_ROWS, profiles
 from pipeline.report._table import render_table
 from tests.report.documents import full, many, profile
@@ -44,6 +45,9 @@ def test_energy_is_told_where_it_was_read_and_nowhere_else() -> None:
     told = "12.5 µJ an inference (ina219)"
     assert energy(row) == told
     assert told in " ".join(Page(html_page(document)).text.split())
+    [int8] = [one for one in document["measurements"] if one["target"] == "pi4" and one["model"] == "int8"]
+    int8 |= {"energy_uj": 7.5, "energy_source": "ina226"}
+    assert "Energy on `pi4`: 7.5 µJ an inference (ina226)\n" in pull_request([document])
     out = io.StringIO()
     render_table(document, Console(file=out, width=80))
     assert f"{row['model']}: {told}" in out.getvalue()
