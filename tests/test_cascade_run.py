@@ -35,15 +35,16 @@ budgets: {max_median_us: {host: 1000000}}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run, and that of a second one, which takes all from the cache, beside it."""
+    """The folder of a run; beside it those of a second one, which takes all from the cache, and of one that asks for
+    another threshold."""
     from pipeline import flow
     from pipeline.recipe import load_recipe
 
     home = tmp_path_factory.mktemp("cascade")
     recipe = write_tiny(home)
     recipe.write_text(re.sub(r"stages:\n(  .*\n)*", STAGES, recipe.read_text()))
-    for out in ("out", "again"):
-        flow.run(load_recipe(recipe), out=home / out, cache=Cache(home / "cache"), progress=Progress())
+    for out, overrides in (("out", ()), ("again", ()), ("lower", ("stages.early_exit.threshold=0.25",))):
+        flow.run(load_recipe(recipe, overrides), out=home / out, cache=Cache(home / "cache"), progress=Progress())
     return home / "out"
 
 
@@ -126,6 +127,12 @@ def test_a_second_run_takes_it_all_from_the_cache(folder: Path) -> None:
     assert [step["cached"] for step in again["steps"]] == [True, True]
     names = ("threshold", "expected_exits", "exits", "value", "average_macs")
     assert [first["cascade"][name] for name in names] == [again["cascade"][name] for name in names]
+
+
+def test_another_threshold_is_not_answered_from_the_cache(folder: Path) -> None:
+    first, lower = (read(one, "report")["cascade"] for one in (folder, folder.with_name("lower")))
+    assert first["stages"][0]["sha256"] == lower["stages"][0]["sha256"]
+    assert (first["threshold"], lower["threshold"], lower["exits"]) == (0.75, 0.25, 1.0)
 
 
 def test_a_bundle_of_two_files_is_refused(folder: Path, tmp_path: Path) -> None:
