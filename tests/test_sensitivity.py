@@ -67,6 +67,16 @@ def test_the_fewest_are_found_for_any_number_and_within_what_was_promised(count:
     assert model.asked == found.evaluations - 1 <= len(NAMES) + BESIDE_THE_LAYERS - 1
 
 
+def test_a_deep_model_is_searched_by_halves() -> None:
+    # One by one, the evaluations would be spent long before the 33 are found.
+    names = [str(number) for number in range(64)]
+    damage = {name: 0.02 if place < 33 else 1e-6 for place, name in enumerate(names)}
+    model = Counted(damage)
+    found = fewest(names, model, 0.999, together={name: [name] for name in names}, sqnr_db={}, spent=1)
+    assert found.kept == set(names[:33])
+    assert found.evaluations == model.asked + 1 <= 64 + BESIDE_THE_LAYERS
+
+
 def test_a_tensor_between_two_layers_takes_both_and_no_others() -> None:
     # Neither of the two does anything alone: what is lost is lost between them.
     model = Counted({}, {frozenset(("layer4", "layer5")): 0.5})

@@ -71,6 +71,20 @@ def test_a_histogram_grows_without_losing_count() -> None:
     assert places.tolist() == [int(-1e9 / 3 // counts.width) + 16, 15, 16, int(1e9 // counts.width) + 16]
 
 
+def test_counts_are_those_of_all_values_at_once() -> None:
+    counts, values = Histogram(32), RNG.normal(0, 1, 3000) * np.repeat([1.0, 3.0, 9.0], 1000)
+    for part in np.split(values, 30):
+        counts.add(part)
+    edges = np.arange(-16, 17) * counts.width
+    assert counts.counts.tolist() == np.histogram(values, edges)[0].tolist()
+
+
+def test_a_channel_that_never_varies_has_nothing_to_lose() -> None:
+    tally = Tally([0, 0, 1.0, 0])
+    tally.add(np.ones((5, 1), np.float32), np.ones((5, 1), np.int8))
+    assert (tally.answer()["channels"], tally.answer()["lost_channels"]) == (1, 0)
+
+
 @pytest.mark.parametrize("odd", [np.nan, np.inf])
 def test_numbers_that_are_none_have_no_details(odd: float) -> None:
     tally = Tally([0, 0, 1.0, 0])
