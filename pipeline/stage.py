@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from pipeline.settings import ModelFile
     from pipeline.task import Task
 
-TRAITS = frozenset({"sparse", "clustered", "qat", "filters_removed", "distilled", "early_exit"})
+TRAITS = frozenset(
+    {"sparse", "clustered", "qat", "filters_removed", "distilled", "early_exit", "equalized", "bias_corrected"}
+)
 
 _ONE_OUTPUT = "it works on models of one output, and an early exit makes it two; put 'early_exit' last"
 

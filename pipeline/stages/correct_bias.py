@@ -29,8 +29,11 @@ class CorrectBias(Stage):
     the errors are as small as the difference between one set of examples and another.
     """
 
+    # With it the float model before is the one that int8 is compared with: this one is off by what int8 is off.
+    gives: ClassVar[frozenset[str]] = frozenset({"bias_corrected"})
     refuses: ClassVar[dict[str, str]] = {
         "qat": "its biases were trained with the rounding; drop 'correct_bias', or put it in the place of 'qat'",
+        "bias_corrected": "the biases are corrected already; drop the second 'correct_bias'",
     }
 
     samples: int = Field(200, ge=1, description="Training examples, balanced over the classes, that show the error.")

@@ -47,6 +47,8 @@ class Equalize(Stage):
     makes plain ReLUs of them, which changes the model: how far, the step's metrics say.
     """
 
+    # With it the float model before is the one that int8 is compared with: `replace_relu6` changes what comes after.
+    gives: ClassVar[frozenset[str]] = frozenset({"equalized"})
     refuses: ClassVar[dict[str, str]] = {
         "qat": "the ranges that were trained would no longer hold; put 'equalize' before 'qat'",
         "clustered": "scaling channels would break the clusters; put 'equalize' before 'cluster'",

@@ -21,7 +21,7 @@ _LOST = "training in float would undo it; put 'train' before it"
 class Train(TrainingSettings, Stage):
     """Plain training; sets the float baseline that everything later is compared with."""
 
-    refuses: ClassVar[dict[str, str]] = {"sparse": _LOST, "clustered": _LOST, "qat": _LOST}
+    refuses: ClassVar[dict[str, str]] = {**dict.fromkeys(("sparse", "clustered", "qat", "bias_corrected"), _LOST)}
 
     epochs: int = Field(10, ge=1, description="Passes over the training split.")
 

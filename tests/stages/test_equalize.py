@@ -34,6 +34,7 @@ def test_a_model_that_int8_breaks_is_within_a_point_of_float(balance: Any) -> No
     assert accuracy(int8_outputs(int8(broken, digits), x), y) < floats - 0.3
     after = apply(Equalize(balance=balance), broken, digits)
     assert accuracy(int8_outputs(int8(after, digits), x), y) > floats - 0.01
+    assert after.traits == {"equalized"}  # so the report compares with the float model before
     step = after.steps[-1]
     assert step.metrics["largest_difference"] < 1e-4
     before, now = step.notes["spreads"][f"{BROKEN_LAYER} → pointwise"]
