@@ -109,7 +109,15 @@ def test_only_stages_that_may_still_come_are_advised() -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", [advice.MIXED, *(f"convert: {{calibration: {name}}}" for name in ("percentile", "mse"))]
+    "setting",
+    [
+        advice.MIXED,
+        *(f"convert: {{calibration: {name}}}" for name in ("percentile", "mse", "min_max")),
+        "convert: {granularity: per_channel}",
+        "convert: {calibration_samples: 1000}",
+        *(f"stages: [{{{name}: {{}}}}]" for name in sorted(advice.ADVISED)),
+        advice._more_epochs(3),
+    ],
 )
 def test_a_recipe_takes_what_is_advised(setting: str) -> None:
     assert recipe([], setting).name == "x"
