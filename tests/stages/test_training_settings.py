@@ -12,7 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.stages._optimizer import OptimizerSettings, optimizer_for
+from pipeline.stages._preserve import after_every_batch
 from pipeline.stages._training import TrainingSettings
+from pipeline.stages._twin import follow, twin_of
 from pipeline.stages.cluster import Cluster
 from pipeline.stages.distil import Distil
 from pipeline.stages.prune import Prune
@@ -129,6 +131,13 @@ class TestTwins:
         for name, kernel in kernels(pruned).items():
             if name != "depthwise":
                 assert np.mean(kernel == 0) == pytest.approx(0.75, abs=1 / kernel.size + 1e-9)
+
+    def test_what_callbacks_change_in_the_model_the_twin_trains_on(self) -> None:
+        model = tiny_draft().restore()
+        twin = twin_of(model, "mixed_bfloat16")
+        following = follow(model, twin, [after_every_batch(lambda: model.layers[0].bias.assign(np.full(8, 7.0)))])
+        following.on_train_batch_end(0)
+        assert (twin.layers[0].bias.read_value().numpy() == 7).all()
 
     def test_a_teacher_guides_in_sixteen_bits(self) -> None:
         guidance: Any = {"features": {"pointwise": "pointwise"}}
