@@ -69,8 +69,8 @@ class History:
         self._tables = _tables()
 
     def __enter__(self) -> Self:
-        with self._told(), self._engine.begin() as connection:
-            self._prepare(connection)
+        with self._told():
+            self._prepare_once()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -125,6 +125,19 @@ class History:
             key = connection.execute(self._tables["runs"].insert().values(values)).inserted_primary_key
         assert key is not None
         return int(key[0])
+
+    def _prepare_once(self) -> None:
+        """Make the tables, or find those that another process made between our look and our turn."""
+        from sqlalchemy.exc import DBAPIError
+
+        try:
+            with self._engine.begin() as connection:
+                self._prepare(connection)
+        except DBAPIError as error:
+            if "already exists" not in str(error.orig):
+                raise
+            with self._engine.begin() as connection:
+                self._prepare(connection)
 
     def _prepare(self, connection: Connection) -> None:
         """Make the tables where there are none; refuse those of a newer edgesmith."""
