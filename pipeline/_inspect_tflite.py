@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from edge_targets._placement import Placement, Placements, PlacesOperators
     from pipeline.check import Advice, Layer
 
-MOST_PACKED_BYTES = 2**20
-"""A larger model is only packed when asked for: the codecs that try hardest take over a second a megabyte."""
+MOST_PACKED_BYTES = 2**18
+"""A larger model is only packed when asked for: the best codecs take seconds a megabyte, all else half of one."""
 
 MEASURED = ("float32", "int8", "uint8", "int16")
 """Types of an input that real numbers can be turned into."""

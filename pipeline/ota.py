@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import lzma
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +39,11 @@ def pack(data: bytes) -> Parcel:
     Args:
         data: a `.tflite`; anything else travels as well, only without the contexts of weights.
     """
-    parcels = [
-        Parcel("gz", gzip.compress(data, 9, mtime=0)),
-        Parcel("xz", lzma.compress(data, check=lzma.CHECK_CRC32, preset=9 | lzma.PRESET_EXTREME)),
-        *(_lzma(data, *bits) for bits in ((0, 0), (0, 2), (3, 0))),
-    ]
+    lzmas = [partial(_lzma, lc=lc, lp=lp) for lc, lp in ((0, 0), (0, 2), (3, 0))]
+    codecs: list[Callable[[bytes], Parcel]] = [_gzip, _xz, *lzmas]
+    # They let go of the interpreter while they work, so each core takes one.
+    with ThreadPoolExecutor() as pool:
+        parcels = [work.result() for work in [pool.submit(codec, data) for codec in codecs]]
     tensors = _weight_places(data)
     if _mixed_bits(data, tensors) <= MOST_MIXED_BITS:
         parcels.append(Parcel("mix", mix(data, tensors)))
@@ -96,6 +98,14 @@ class _Encoder:
         if self._low:
             self._code.append((self._low >> 24) + 1)
         return bytes(self._code)
+
+
+def _gzip(data: bytes) -> Parcel:
+    return Parcel("gz", gzip.compress(data, 9, mtime=0))
+
+
+def _xz(data: bytes) -> Parcel:
+    return Parcel("xz", lzma.compress(data, check=lzma.CHECK_CRC32, preset=9 | lzma.PRESET_EXTREME))
 
 
 def _lzma(data: bytes, lc: int, lp: int) -> Parcel:
