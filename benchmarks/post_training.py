@@ -28,6 +28,7 @@ from pipeline import forge, verify
 from pipeline.artifact import Artifact
 from pipeline.cache import Cache
 from pipeline.errors import EdgesmithError
+from pipeline.interpreter import interpreter
 from pipeline.progress import Progress
 from pipeline.recipe import Recipe
 
@@ -131,7 +132,7 @@ def _table(table: Table, name: str) -> bool:
     print(f"\n{name}: {table.data.test.size} test examples, {table.data.task.metric}", flush=True)
     found = dict(table.rows())
     made = {way: row for way, row in found.items() if isinstance(row, Row)}
-    latencies = verify.interpreter().benchmark({way: row.artifact.path for way, row in made.items()}, PLAN)
+    latencies = interpreter().benchmark({way: row.artifact.path for way, row in made.items()}, PLAN)
     print(f"  {'':<20} {'metric':>8} {'lost':>7} {'bytes':>9} {'median µs':>10} {'SQNR dB':>8}")
     for way, row in found.items():
         if isinstance(row, str):

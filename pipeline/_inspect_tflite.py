@@ -13,7 +13,7 @@ from edge_targets._tflm_arena import least_arena_bytes
 from edge_targets.tflite_cost import OperatorCost, operator_costs, weight_costs
 from edge_targets.tflite_graph import Graph, Tensor, parse_graph, read_graph
 from pipeline import advice, ota, verify
-from pipeline.artifact import Artifact, TensorSpec, sha256_of
+from pipeline.artifact import FLOATS, Artifact, TensorSpec, sha256_of
 from pipeline.data._npz_reading import open_npz
 from pipeline.dataset import ArraySplit
 from pipeline.errors import DataError, UsageError
@@ -76,7 +76,7 @@ def tflite_facts(
             "weights": sum(layer.weights for layer in layers),
             "sparsity": verify.sparsity(layers),
             "float_layers": _float_layers(graph),
-            "float_tensors": sum(t.dtype in verify.FLOATS for sub in graph.subgraphs() for t in sub.tensors),
+            "float_tensors": sum(t.dtype in FLOATS for sub in graph.subgraphs() for t in sub.tensors),
         },
         "operators": _operators(graph, costs, layers, placed),
         **({"advice": [asdict(one) for one in advised]} if data is not None else {}),
@@ -87,7 +87,7 @@ def tflite_facts(
 def _float_layers(graph: Graph) -> list[str]:
     """The operators that compute in float beside others that do not: kept by mixed precision, or left by a fault."""
     made = [(one, graph.tensors[one.outputs[0]].dtype) for one in graph.operators if one.outputs]
-    floats = [one for one, dtype in made if dtype in verify.FLOATS and one.kind != "DEQUANTIZE"]
+    floats = [one for one, dtype in made if dtype in FLOATS and one.kind != "DEQUANTIZE"]
     mixed = any(dtype in ("int8", "uint8", "int16") and one.kind != "QUANTIZE" for one, dtype in made)
     return list(dict.fromkeys(one.name for one in floats)) if mixed else []
 

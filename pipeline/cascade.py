@@ -6,7 +6,7 @@ Teerapittayanon et al., "BranchyNet: Fast Inference via Early Exiting from Deep 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,22 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_targets import _on_device_cascade
-from edge_targets._base import Target
 from edge_targets._measurement import TIMED
 from edge_targets._on_device_cascade import confidence
 from edge_targets.tflite_cost import operator_costs, total_macs
 from edge_targets.tflite_graph import Graph, operators_behind, parse_graph
-from pipeline.artifact import Artifact, dequantize, quantize
+from pipeline.artifact import Artifact, dequantize
 from pipeline.check import Check
 from pipeline.errors import BrokenPromise
-from pipeline.plugins import plugin_class
+from pipeline.interpreter import interpreter, stored_batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_targets._cascade import Exits
     from edge_targets._measurement import Measurement
-    from pipeline.dataset import Dataset, Split
+    from pipeline.dataset import Dataset
     from pipeline.draft import Draft, Step
     from pipeline.progress import Progress
 
@@ -43,8 +42,6 @@ NEVER = 2.0
 
 SURE = 1.645
 """Standard deviations that leave 5 % on one side."""
-
-BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -109,9 +106,8 @@ def run(artifact: Artifact, examples: Iterable[NDArray[Any]], threshold: float) 
     Raises:
         TargetError: a stage did not run.
     """
-    target = plugin_class("edge_targets", "host", Target)()  # type: ignore[type-abstract]
     first, rest = (part.path for part in artifact.parts)
-    return target.cascade((first, rest), examples, threshold)
+    return interpreter().cascade((first, rest), examples, threshold)
 
 
 def decided(artifact: Artifact, found: Exits) -> NDArray[np.float32]:
@@ -145,7 +141,7 @@ def choose(artifact: Artifact, data: Dataset, step: Step, progress: Progress) ->
         BrokenPromise: no threshold keeps within it.
     """
     with progress.bar("early_exit: threshold", data.validation.size) as bar:
-        found = run(artifact, _stored(data.validation, artifact, bar.advance), NEVER)
+        found = run(artifact, stored_batches(data.validation, artifact.inputs[0], bar.advance), NEVER)
     sure = _confidence(artifact, found)
     fixed = step.settings["threshold"]
     if fixed is not None:
@@ -206,7 +202,7 @@ def measured(artifact: Artifact, data: Dataset, outputs: NDArray[np.float32], pr
         return None
     task, y = data.task, data.test.targets()
     with progress.bar("verify: both stages", data.test.size) as bar:
-        found = run(artifact, _stored(data.test, artifact, bar.advance), NEVER)
+        found = run(artifact, stored_batches(data.test, artifact.inputs[0], bar.advance), NEVER)
     left = _confidence(artifact, found) >= artifact.cascade.threshold
     early, final = scores_of(artifact, found)
     odd = (np.where(left[:, None], early, final) != outputs).any(axis=-1)
@@ -296,9 +292,3 @@ def _macs_to(graph: Graph, tensor: int) -> int:
     """Multiply-accumulates that it takes to make one tensor."""
     needed = operators_behind(graph, [tensor])
     return sum(cost.macs for cost in operator_costs(graph) if cost.subgraph == 0 and cost.operator.index in needed)
-
-
-def _stored(split: Split, artifact: Artifact, advance: Any) -> Iterator[NDArray[Any]]:
-    for x, _ in split.batches(BATCH):
-        yield quantize(x, artifact.inputs[0])
-        advance(len(x))

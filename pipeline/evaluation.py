@@ -16,14 +16,14 @@ from edge_targets import TargetError, WrongInput
 from edge_targets.tflite_graph import Graph, read_graph
 from pipeline import _yaml
 from pipeline._mistakes import mistake, recipe_error
-from pipeline.artifact import TensorSpec, sha256_of
+from pipeline.artifact import FLOATS, TensorSpec, dequantize, quantize, sha256_of
 from pipeline.choice import name_and_settings, settings_class
 from pipeline.data._npz_reading import NpzArchive, open_npz
 from pipeline.errors import DataError, UsageError
+from pipeline.interpreter import BATCH
 from pipeline.measure import error_json, side_by_side
 from pipeline.report import json_object
 from pipeline.task import Task
-from pipeline.verify import BATCH, FLOATS, dequantize, quantize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

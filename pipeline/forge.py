@@ -46,7 +46,7 @@ _NOUNS = (
 _CONVERSION = ("pipeline.convert", "pipeline._convert._converter")
 """Modules that make bytes of a draft; with the second count the files beside it."""
 
-_SEARCH = ("pipeline.sensitivity", "pipeline._fewest", "pipeline.verify")
+_SEARCH = ("pipeline.sensitivity", "pipeline._fewest", "pipeline.verify", "pipeline.interpreter")
 """Modules that decide what is kept out of int8."""
 
 _PACKING = ("pipeline.ota", "edge_targets.tflite_graph")
@@ -179,7 +179,7 @@ def _two_stages(
         stages=[first.sha256, rest.sha256],
         settings=[step.settings[name] for name in ("max_drop", "threshold")],
         data=data.fingerprint,
-        code=code_version("pipeline.cascade", "edge_targets._on_device_cascade"),
+        code=code_version("pipeline.cascade", "pipeline.interpreter", "edge_targets._on_device_cascade"),
     )
     files, _ = _remembered(
         cache, key, lambda: {"cascade.json": json.dumps(cascade.choose(uncut, data, step, progress)).encode()}, progress

@@ -13,9 +13,9 @@ import numpy as np
 from edge_targets import BenchmarkPlan, Disagreement, Golden, TargetError, Unsupported, WrongInput
 from edge_targets._reference import EXAMPLES, golden_vectors
 from edge_targets._transport import nothing_running
+from pipeline.artifact import quantize
 from pipeline.cascade import EARLY, REST
 from pipeline.check import Check, Status
-from pipeline.verify import quantize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

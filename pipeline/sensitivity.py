@@ -19,6 +19,7 @@ from pipeline import verify
 from pipeline._fewest import BESIDE_THE_LAYERS, Found, Kept, fewest
 from pipeline.artifact import Artifact, LayerGain, MixedPrecision, TensorSpec
 from pipeline.errors import ModelError
+from pipeline.interpreter import interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -226,7 +227,7 @@ def _medians_us(models: tuple[bytes, bytes]) -> tuple[float | None, float | None
         for path, model in zip(paths.values(), models, strict=True):
             path.write_bytes(model)
         try:
-            found = verify.interpreter().benchmark(paths, PLAN)
+            found = interpreter().benchmark(paths, PLAN)
         except TargetError:
             return None, None
     return found["int8"].median_us, found["mixed"].median_us

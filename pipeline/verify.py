@@ -10,34 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_targets._base import Target
 from edge_targets._errors import TargetError
 from edge_targets._measurement import TIMED
 from edge_targets.tflite_cost import WeightCost, total_macs, weight_costs
 from edge_targets.tflite_graph import Graph, Tensor, parse_graph
 from pipeline import _precision, _sqnr, cascade
 from pipeline._promises import promise_checks
-from pipeline.artifact import FLOATS as FLOATS
-from pipeline.artifact import dequantize as dequantize
-from pipeline.artifact import quantize as quantize
+from pipeline.artifact import FLOATS, dequantize, quantize
 from pipeline.check import Check, Layer
-from pipeline.plugins import plugin_class
+from pipeline.interpreter import BATCH, interpreter, stored_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from numpy.typing import NDArray
 
     from edge_targets._measurement import Measurement
-    from pipeline.artifact import Artifact, MixedPrecision, TensorSpec
+    from pipeline.artifact import Artifact, MixedPrecision
     from pipeline.dataset import Dataset, Split
     from pipeline.draft import Draft
     from pipeline.progress import Progress
     from pipeline.settings import Budgets
     from pipeline.task import Task
-
-BATCH = 500
-"""Examples that are sent to the interpreter at once."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +127,7 @@ def readout(artifact: Artifact, split: Split, task: Task, advance: Callable[[int
     Raises:
         TargetError: the model did not run, or does not take these examples.
     """
-    stored = _stored(split, artifact.inputs[0], advance)
+    stored = stored_batches(split, artifact.inputs[0], advance)
     if artifact.cascade is None:
         outputs = dequantize(interpreter().evaluate(artifact.path, stored), artifact.outputs[0])
     else:
@@ -143,11 +137,6 @@ def readout(artifact: Artifact, split: Split, task: Task, advance: Callable[[int
         kept.append(task.readout(x, outputs[done : done + len(x)]))
         done += len(x)
     return np.concatenate(kept)
-
-
-def interpreter() -> Target:
-    """The interpreter of this machine, in child processes of its own."""
-    return plugin_class("edge_targets", "host", Target)()  # type: ignore[type-abstract]
 
 
 def layer_table(model: bytes) -> tuple[Layer, ...]:
@@ -353,9 +342,3 @@ def _zero_points(tensor: Tensor) -> NDArray[Any]:
     if points.size > 1:
         shape[tensor.quantized_dimension] = points.size
     return points.reshape(shape)
-
-
-def _stored(split: Split, spec: TensorSpec, advance: Callable[[int], None]) -> Iterator[NDArray[Any]]:
-    for x, _ in split.batches(BATCH):
-        yield quantize(x, spec)
-        advance(len(x))

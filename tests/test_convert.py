@@ -11,7 +11,8 @@ import pytest
 
 from edge_targets.host import HostTarget
 from edge_targets.tflite_graph import read_graph
-from pipeline import convert, verify
+from pipeline import convert
+from pipeline.artifact import FLOATS
 from pipeline.draft import Draft
 from pipeline.errors import ModelError
 
@@ -41,7 +42,7 @@ def test_post_training_int8_has_no_float_left_and_stays_close(draft: Draft, tmp_
     path = tmp_path / "int8.tflite"
     path.write_bytes(convert.to_int8(draft, X))
     graph = read_graph(path)
-    assert not [tensor.name for tensor in graph.tensors if tensor.dtype in verify.FLOATS]
+    assert not [tensor.name for tensor in graph.tensors if tensor.dtype in FLOATS]
     inputs, outputs = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
     assert (inputs.dtype, outputs.dtype) == ("int8", "int8")
     q = np.clip(np.rint(X / inputs.scales[0]) + inputs.zero_points[0], -128, 127).astype(np.int8)
@@ -82,7 +83,7 @@ def steps_apart(draft: Draft, path: Path) -> float:
     """How far the int8 bytes are from Keras at most, in steps of their output; there is no float tensor in them."""
     path.write_bytes(convert.to_int8(draft, WINDOWS))
     graph = read_graph(path)
-    assert not [tensor.name for tensor in graph.tensors if tensor.dtype in verify.FLOATS]
+    assert not [tensor.name for tensor in graph.tensors if tensor.dtype in FLOATS]
     inputs, outputs = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
     q = np.clip(np.rint(WINDOWS / inputs.scales[0]) + inputs.zero_points[0], -128, 127).astype(np.int8)
     real = (HostTarget().evaluate(path, [q]).astype(np.float32) - outputs.zero_points[0]) * outputs.scales[0]

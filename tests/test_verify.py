@@ -14,7 +14,7 @@ from edge_targets.host import HostTarget
 from edge_targets.tflite_graph import parse_graph
 from pipeline import verify
 from pipeline._sqnr import examples_for, tensor_pairs
-from pipeline.artifact import Artifact, TensorSpec
+from pipeline.artifact import Artifact, TensorSpec, dequantize, quantize
 from pipeline.check import Check, Layer
 from pipeline.dataset import ArraySplit
 from pipeline.draft import Draft, Step
@@ -100,12 +100,12 @@ def test_only_numbers_of_the_target_itself_decide_a_latency_budget() -> None:
 def test_quantizing_there_and_back_loses_half_a_step_at_most(dtype: str) -> None:
     spec = TensorSpec("x", (1, 4), dtype, 0.1, 0 if dtype != "uint8" else 128)
     x = np.array([[-1.04, 0.0, 0.26, 1.0]], np.float32)
-    assert verify.dequantize(verify.quantize(x, spec), spec) == pytest.approx(x, abs=0.05 + 1e-6)
+    assert dequantize(quantize(x, spec), spec) == pytest.approx(x, abs=0.05 + 1e-6)
 
 
 def test_what_is_out_of_range_saturates() -> None:
     spec = TensorSpec("x", (1, 2), "int8", 0.1, 0)
-    assert verify.quantize(np.array([[1e6, -1e6]], np.float32), spec).tolist() == [[127, -128]]
+    assert quantize(np.array([[1e6, -1e6]], np.float32), spec).tolist() == [[127, -128]]
 
 
 def test_agreement_compares_decisions_and_probabilities() -> None:

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_targets._base import Target
 from edge_targets._measurement import BenchmarkPlan
 from pipeline.convert import to_int8
-from pipeline.plugins import plugin_class
+from pipeline.interpreter import interpreter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +45,7 @@ class Stopwatch:
         self._calibration = calibration
         self._folder = folder
         self._reference = self._converted(reference, "reference")
-        self._host = plugin_class("edge_targets", "host", Target)()  # type: ignore[type-abstract]
+        self._host = interpreter()
 
     def share(self, draft: Draft) -> float:
         """The median latency of a draft, as a share of the reference's."""

@@ -14,11 +14,10 @@ from pipeline import convert
 from pipeline._convert._aeq import by_ai_edge_quantizer
 from pipeline._convert._ranges import Ranges
 from pipeline._precision import precision_check
-from pipeline.artifact import TensorSpec
+from pipeline.artifact import TensorSpec, dequantize, quantize
 from pipeline.draft import Draft
 from pipeline.errors import DataError, ModelError
 from pipeline.settings import ConvertSettings
-from pipeline.verify import dequantize, quantize
 
 pytestmark = [pytest.mark.tf, pytest.mark.xdist_group("tf")]
 

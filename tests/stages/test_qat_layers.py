@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge_targets.tflite_graph import Graph, Tensor, parse_graph, weight_tensors
 from pipeline import convert, verify
+from pipeline.artifact import FLOATS
 from pipeline.dataset import ArraySplit, Dataset
 from pipeline.draft import Draft
 from pipeline.errors import ModelError
@@ -67,7 +68,7 @@ def run(model: bytes, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], floa
 
 
 def float_tensors(model: bytes) -> list[str]:
-    return [one.name for graph in parse_graph(model).subgraphs() for one in graph.tensors if one.dtype in verify.FLOATS]
+    return [one.name for graph in parse_graph(model).subgraphs() for one in graph.tensors if one.dtype in FLOATS]
 
 
 @pytest.mark.parametrize("name", CASES)
