@@ -1,4 +1,4 @@
-"""The charts of every page: bars that compare float32 with int8, and the curves of training."""
+"""The charts of every page: bars that compare the baseline with the artifact, and the curves of training."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
-from pipeline.report._drawing import BAND, FLOAT, INK, INT8, MUTED, TRAINING, VALIDATION, Chart, draw
+from pipeline.report._drawing import BAND, INK, MUTED, TRAINING, VALIDATION, Chart, draw
 from pipeline.report._json import JsonObject
+from pipeline.report._models import Model, models
 
 BAR_WIDTH_PX, BAR_HEIGHT_PX = 320, 44
 CURVE_WIDTH_PX, CURVE_HEIGHT_PX = 420, 230
@@ -55,7 +56,8 @@ class Bar:
 def comparison_charts(document: JsonObject) -> list[Chart]:
     """Bars for size, for the task's metric and, of a few targets, for each latency that means something."""
     timed = [setup for setup in summary.setups(document) if setup.timed]
-    latencies = map(_latency_chart, timed) if len(timed) <= MOST_LATENCY_CHARTS else ()
+    few = timed if len(timed) <= MOST_LATENCY_CHARTS else []
+    latencies = (_latency_chart(setup, models(document)) for setup in few)
     charts = [_size_chart(document), _score_chart(document), *latencies]
     return [chart for chart in charts if chart is not None]
 
@@ -69,33 +71,30 @@ def curve_charts(document: JsonObject) -> list[Chart]:
 
 
 def _size_chart(document: JsonObject) -> Chart | None:
-    baseline, artifact = document["baseline"], document["artifact"]
-    sizes = (
-        ("float32", baseline["size_bytes"], FLOAT),
-        ("float32, over the air", baseline["ota_bytes"], FLOAT),
-        (artifact["precision"], artifact["size_bytes"], INT8),
-        (f"{artifact['precision']}, over the air", artifact["ota_bytes"], INT8),
-    )
-    return bar_chart("Size", [Bar(label, size, fmt.size(size), colour) for label, size, colour in sizes])
+    bars = [
+        Bar(model.name + what, size, fmt.size(size), model.colour)
+        for model in models(document)
+        for what, name in (("", "size_bytes"), (", over the air", "ota_bytes"))
+        if (size := document[model.part][name]) is not None
+    ]
+    return bar_chart("Size", bars)
 
 
 def _score_chart(document: JsonObject) -> Chart | None:
-    artifact = document["artifact"]
-    metric = artifact["metric"]
-    models = (("float32", document["baseline"], FLOAT), (artifact["precision"], artifact, INT8))
+    metric = document["artifact"]["metric"]
     bars = [
-        Bar(label, facts["value"], fmt.score(metric, facts["value"]), colour)
-        for label, facts, colour in models
-        if facts["value"] is not None
+        Bar(model.name, value, fmt.score(metric, value), model.colour)
+        for model in models(document)
+        if (value := document[model.part]["value"]) is not None
     ]
     return bar_chart(summary.title(metric), bars)
 
 
-def _latency_chart(setup: summary.Setup) -> Chart | None:
+def _latency_chart(setup: summary.Setup, both: Iterable[Model]) -> Chart | None:
     bars = [
-        Bar(model, median_us, fmt.latency(median_us), colour, _bounds(setup.of(model)))
-        for model, colour in (("float32", FLOAT), ("int8", INT8))
-        if (median_us := setup.median_us(model)) is not None
+        Bar(model.name, median_us, fmt.latency(median_us), model.colour, _bounds(setup.of(model.key)))
+        for model in both
+        if (median_us := setup.median_us(model.key)) is not None
     ]
     return bar_chart(f"Median latency, {setup.name}", bars)
 

@@ -9,6 +9,7 @@ from pipeline.report import _summary as summary
 from pipeline.report._charts import MOST_LATENCY_CHARTS
 from pipeline.report._drawing import FLOAT, INK, INT8, MUTED, Chart, draw
 from pipeline.report._json import JsonObject
+from pipeline.report._models import ARTIFACT, BASELINE, models, shown
 
 SIZE_PX = (420, 230)
 MOST_NAMED = 6
@@ -17,7 +18,8 @@ MOST_NAMED = 6
 MOST_TOLD = 12
 """Of more points, a description is no longer listened to."""
 
-_MODELS = (("float32", "baseline", FLOAT), ("int8", "artifact", INT8))
+# By what measurements call them: runs side by side may have artifacts of several precisions, in one colour.
+_COLOURS = {BASELINE: FLOAT, ARTIFACT: INT8}
 
 
 def tradeoff_charts(documents: list[JsonObject]) -> list[Chart]:
@@ -45,15 +47,14 @@ def many_latencies_chart(document: JsonObject) -> Chart | None:
     points: list[JsonObject] = [
         {"device": f"{place + 1} {setup.name}", "model": model, "us": us}
         for place, setup in enumerate(timed)
-        for model, _, _ in _MODELS
+        for model in _COLOURS
         if (us := setup.median_us(model))
     ]
     if not points:
         return None
     fastest = min(points, key=lambda point: point["us"])
-    words = f"{len(timed)} devices; the fastest is {fastest['model']} on {fastest['device']} with " + fmt.latency(
-        fastest["us"]
-    )
+    which = f"{shown(fastest['model'], document)} on {fastest['device']}"
+    words = f"{len(timed)} devices; the fastest is {which} with {fmt.latency(fastest['us'])}"
     return draw("Median latency, all devices", words, _dots(points), (SIZE_PX[0] * 2, 40 + 16 * len(timed)))
 
 
@@ -74,23 +75,23 @@ def _dots(points: list[JsonObject]) -> JsonObject:
 
 def _size_points(document: JsonObject, several: bool) -> Iterable[JsonObject]:
     run = f"{document['recipe']}, " if several else ""
-    for model, part, _ in _MODELS:
-        facts = document[part]
+    for model in models(document):
+        facts, name = document[model.part], run + model.name
         if facts["value"] is not None and facts["size_bytes"]:
-            told = f"{run}{model}: {fmt.size(facts['size_bytes'])}"
+            told = f"{name}: {fmt.size(facts['size_bytes'])}"
             place = {"x": facts["size_bytes"], "y": facts["value"]}
-            yield {**place, "model": model, "line": run, "name": f"{run}{model}", "told": told}
+            yield {**place, "model": model.key, "line": run, "name": name, "told": told}
 
 
 def _latency_points(document: JsonObject, several: bool) -> Iterable[JsonObject]:
     run = f"{document['recipe']}, " if several else ""
     for setup in filter(lambda setup: setup.timed, summary.setups(document)):
-        for model, part, _ in _MODELS:
-            us, value = setup.median_us(model), document[part]["value"]
+        for model in models(document):
+            us, value = setup.median_us(model.key), document[model.part]["value"]
             if us and value is not None:
-                told = f"{run}{setup.name}, {model}: {fmt.latency(us)}"
+                told = f"{run}{setup.name}, {model.name}: {fmt.latency(us)}"
                 line = f"{run}{setup.name} {setup.how}"
-                yield {"x": us, "y": value, "model": model, "line": line, "name": run + setup.name, "told": told}
+                yield {"x": us, "y": value, "model": model.key, "line": line, "name": run + setup.name, "told": told}
 
 
 def _scatter(title: str, metric: str, points: list[JsonObject], x_title: str) -> Chart | None:
@@ -124,8 +125,8 @@ def _spec(metric: str, points: list[JsonObject], x_title: str) -> JsonObject:
 
 
 def _names(points: list[JsonObject]) -> list[JsonObject]:
-    """The names of the int8 points, above and below in turn: neighbours would lie on each other."""
-    named = sorted((point for point in points if point["model"] == "int8"), key=lambda point: point["x"])
+    """The names of the artifacts' points, above and below in turn: neighbours would lie on each other."""
+    named = sorted((point for point in points if point["model"] == ARTIFACT), key=lambda point: point["x"])
     if len(named) > MOST_NAMED:
         return []
     mark = {"type": "text", "align": "left", "dx": 7, "color": INK, "fontSize": 11}
@@ -140,5 +141,5 @@ def _log_axis(title: str) -> JsonObject:
 
 
 def _colours() -> JsonObject:
-    scale = {"domain": [model for model, _, _ in _MODELS], "range": [colour for _, _, colour in _MODELS]}
+    scale = {"domain": list(_COLOURS), "range": list(_COLOURS.values())}
     return {"field": "model", "type": "nominal", "scale": scale, "legend": None}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
 from pipeline.report._json import JsonObject
+from pipeline.report._models import ARTIFACT, BASELINE
 from pipeline.report._npu import memory
 from pipeline.report._summary import Setup
 
@@ -18,9 +19,9 @@ class DeviceRow:
     Attributes:
         run: the run that measured there.
         setup: the setup.
-        before, after: median latency of float32 and of int8.
+        before, after: median latency of the baseline and of the artifact.
         change: how they compare; nothing where the latency means nothing.
-        interval, p90, load, memory: of int8.
+        interval, p90, load, memory: of the artifact.
         after_us: what `after` is sorted by.
         unstable: why the figures do not hold still, or nothing.
     """
@@ -41,7 +42,7 @@ class DeviceRow:
     @property
     def energy(self) -> str:
         """What the small model takes, where that was measured."""
-        return energy(self.setup.of("int8") or {})
+        return energy(self.setup.of(ARTIFACT) or {})
 
     @property
     def origin(self) -> str:
@@ -89,18 +90,18 @@ _CHANGING = (("clock_mhz", "clock ", " MHz"), ("temperature_c", "", " °C"), ("l
 
 
 def _row(run: str, setup: Setup) -> DeviceRow:
-    before_us, after_us = setup.median_us("float32"), setup.median_us("int8")
-    int8 = setup.of("int8") or {}
+    before_us, after_us = setup.median_us(BASELINE), setup.median_us(ARTIFACT)
+    artifact = setup.of(ARTIFACT) or {}
     return DeviceRow(
         run=run,
         setup=setup,
         before=fmt.latency(before_us),
         after=fmt.latency(after_us),
         change=fmt.factor(before_us, after_us, "faster", "slower") if setup.timed else "",
-        interval=fmt.interval(int8.get("median_ci_us")),
-        p90=fmt.latency(int8.get("p90_us")),
-        load=fmt.latency(int8.get("load_us")),
-        memory=memory(int8),
+        interval=fmt.interval(artifact.get("median_ci_us")),
+        p90=fmt.latency(artifact.get("p90_us")),
+        load=fmt.latency(artifact.get("load_us")),
+        memory=memory(artifact),
         before_us=before_us,
         after_us=after_us,
         unstable=next((fmt.printable(row["unstable"]) for row in setup.rows if row.get("unstable")), ""),

@@ -27,6 +27,7 @@ from pipeline.report import (
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
 from pipeline.report._json import JsonObject
+from pipeline.report._models import shown
 from pipeline.report._templates import environment, facts_of
 
 _HERE = Path(__file__).parent
@@ -72,6 +73,7 @@ def html_page(document: JsonObject) -> str:
         profiles=_profile.profiles(document),
         errors=_error_charts.error_views(document),
         kept=_advised.sentences(document["mixed_precision"]) if document["mixed_precision"] else [],
+        shown=lambda model: shown(model, document),
     )
 
 

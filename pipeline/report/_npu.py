@@ -15,7 +15,7 @@ class NpuRow:
     """One model on one accelerator.
 
     Attributes:
-        model: `float32` or `int8`.
+        model: what the measurement calls it.
         accelerator: with the clock that times are told at.
         figures: cycles, time, inferences a second, SRAM, flash, DRAM.
         left: how many operators stay on the processor; their time is in none of the figures.

@@ -8,6 +8,7 @@ from pipeline.report import _charts, _summary
 from pipeline.report import _format as fmt
 from pipeline.report._drawing import FLOAT, INT8, Chart
 from pipeline.report._json import JsonObject
+from pipeline.report._models import BASELINE, shown
 
 MOST_ROWS = 1_500
 """Rows of all profiles of a page together: fifty devices with two hundred operators would be a page of 10 MB."""
@@ -58,7 +59,7 @@ class Profile:
 
     Attributes:
         setup: where.
-        model: `float32` or `int8`.
+        model: what people call it.
         rows: the operators, in the order of execution; where they are too many, the slowest.
         left_out: how many are not in `rows`.
         left_out_share: what share of the time those take.
@@ -81,14 +82,16 @@ def profiles(document: JsonObject) -> list[Profile]:
     """Every profile of a report."""
     found = [(setup, row) for setup in _summary.setups(document) for row in setup.rows if row.get("profile")]
     most = max(FEWEST_ROWS, MOST_ROWS // max(len(found), 1))
-    return [_profile(setup, row, most, drawn=place < MOST_CHARTS) for place, (setup, row) in enumerate(found)]
+    return [
+        _profile(setup, row, shown(row.get("model", ""), document), most, drawn=place < MOST_CHARTS)
+        for place, (setup, row) in enumerate(found)
+    ]
 
 
-def _profile(setup: _summary.Setup, row: JsonObject, most: int, *, drawn: bool) -> Profile:
+def _profile(setup: _summary.Setup, row: JsonObject, model: str, most: int, *, drawn: bool) -> Profile:
     operators = operators_of(row)
     slowest = sorted(operators, key=lambda one: -(one.us or 0))
     kept = {id(one) for one in slowest[:most]}
-    model = fmt.printable(row.get("model", ""))
     return Profile(
         setup=setup,
         model=model,
@@ -150,6 +153,6 @@ def _chart(title: str, operators: list[Operator], model: str) -> Chart | None:
     total = sum(times.values())
     if not total:
         return None
-    colour = FLOAT if model == "float32" else INT8
+    colour = FLOAT if model == BASELINE else INT8
     words = [(kind, us, f"{fmt.latency(us)}, {fmt.percent(us / total, 0)}") for kind, us in shown]
     return _charts.bar_chart(title, [_charts.Bar(kind, us, text, colour) for kind, us, text in words])

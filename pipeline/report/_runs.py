@@ -10,13 +10,15 @@ from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
 from pipeline.report._devices import DeviceRow, device_rows
 from pipeline.report._json import JsonObject
+from pipeline.report._models import ARTIFACT, shown, shown_of_all
 
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run among others: its name, its outcome, and its headlines in the order of `headings`."""
+    """One run among others: its name, its precision, its outcome, and its headlines in the order of `headings`."""
 
     name: str
+    precision: str
     verdict: summary.Verdict
     headlines: list[summary.Headline]
     created: str
@@ -36,6 +38,7 @@ class SideBySide:
 
     Attributes:
         headings: of the headlines.
+        precision: what the artifacts of all of them are called.
         runs: a row a run.
         checks: a row a check.
         devices: a row a device of each run.
@@ -43,6 +46,7 @@ class SideBySide:
     """
 
     headings: list[str]
+    precision: str
     runs: list[RunRow]
     checks: list[CheckAcross]
     devices: list[DeviceRow]
@@ -65,6 +69,7 @@ def side_by_side(documents: list[JsonObject]) -> SideBySide:
     return SideBySide(
         # The metric's own name would be wrong above a run that has another.
         headings=["Size", "Over the air", "Quality", "Median latency"],
+        precision=shown_of_all(documents),
         runs=rows,
         checks=_checks(documents),
         devices=[row for document in documents for row in device_rows(document)],
@@ -74,7 +79,13 @@ def side_by_side(documents: list[JsonObject]) -> SideBySide:
 
 def _run(document: JsonObject) -> RunRow:
     created = fmt.printable(document["created"]).replace("T", " ").replace("Z", " UTC")
-    return RunRow(fmt.printable(document["recipe"]), summary.verdict(document), summary.headlines(document), created)
+    return RunRow(
+        fmt.printable(document["recipe"]),
+        shown(ARTIFACT, document),
+        summary.verdict(document),
+        summary.headlines(document),
+        created,
+    )
 
 
 def _checks(documents: list[JsonObject]) -> list[CheckAcross]:

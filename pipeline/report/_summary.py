@@ -9,6 +9,7 @@ from typing import Literal
 from edge_targets._measurement import SETUP, TIMED
 from pipeline.report import _format as fmt
 from pipeline.report._json import JsonObject
+from pipeline.report._models import ARTIFACT, BASELINE, shown
 
 Tone = Literal["better", "worse", "same", "unknown"]
 
@@ -54,11 +55,14 @@ class CheckRow:
 class Setup:
     """Measurements that differ in nothing but the model: they may be compared with each other.
 
+    An interpreter picks its kernels by the model: XNNPACK has none for int16, and in int8 none for average pooling.
+    So these may differ, too, and are told.
+
     Attributes:
         target, provenance: where they were taken, and what kind of place that is.
         how: runtime, version, kernels and threads in words.
         device: facts of the device, in words, name to value.
-        rows: the measurements, float32 first.
+        rows: the measurements, the baseline's first.
     """
 
     target: str
@@ -78,11 +82,11 @@ class Setup:
         return self.provenance in TIMED
 
     def of(self, model: str) -> JsonObject | None:
-        """The measurement of `float32` or `int8`, if there is one."""
+        """The measurement of the baseline or of the artifact, as measurements call them, if there is one."""
         return next((row for row in self.rows if row.get("model") == model), None)
 
     def median_us(self, model: str) -> float | None:
-        """The median latency of `float32` or `int8`, if it was measured."""
+        """The median latency of one of them, if it was measured."""
         row = self.of(model)
         median: float | None = row.get("median_us") if row else None
         return median
@@ -114,16 +118,15 @@ def checks(document: JsonObject) -> list[CheckRow]:
 
 def setups(document: JsonObject) -> list[Setup]:
     """The measurements, grouped so that only what is comparable stands together."""
-    groups: dict[tuple[str, ...], list[JsonObject]] = {}
-    for row in document["measurements"]:
-        groups.setdefault(_setup_key(row), []).append(row)
-    return [_setup(rows) for rows in groups.values()]
+    chosen = tuple(name for name in SETUP if name != "kernels")
+    found = [group for rows in _alike(document["measurements"], chosen) for group in _each_once(rows)]
+    return [_setup(rows, document) for rows in found]
 
 
 def headline_setup(document: JsonObject) -> Setup | None:
     """The setup whose latency stands at the top: real hardware before this machine, both models before one."""
-    fit = [setup for setup in setups(document) if setup.timed and setup.median_us("int8") is not None]
-    return min(fit, key=lambda s: (s.median_us("float32") is None, TIMED.index(s.provenance)), default=None)
+    fit = [setup for setup in setups(document) if setup.timed and setup.median_us(ARTIFACT) is not None]
+    return min(fit, key=lambda s: (s.median_us(BASELINE) is None, TIMED.index(s.provenance)), default=None)
 
 
 def figures(values: Mapping[str, object]) -> str:
@@ -165,12 +168,12 @@ def _score(document: JsonObject) -> Headline:
 
 def _average_latency(cascade: JsonObject, document: JsonObject) -> Headline:
     """Of a model in two stages: what an example takes on average, for most never see the second."""
-    found = {setup.target: setup for setup in setups(document) if setup.timed and setup.median_us("float32")}
+    found = {setup.target: setup for setup in setups(document) if setup.timed and setup.median_us(BASELINE)}
     average = {fmt.printable(name): us for name, us in cascade["average_us"].items()}
     target = next((name for name in average if name in found), None)
     if target is None:
         return Headline("Average latency", fmt.DASH, fmt.DASH, "", "unknown", "no device or host was measured")
-    before, after = found[target].median_us("float32"), average[target]
+    before, after = found[target].median_us(BASELINE), average[target]
     change = fmt.factor(before, after, "faster", "slower")
     note = f"on {found[target].name}; {fmt.percent(cascade['exits'], 1)} of the test examples leave early"
     return Headline("Average latency", fmt.latency(before), fmt.latency(after), change, _tone(after, before), note)
@@ -183,7 +186,7 @@ def _latency(document: JsonObject) -> Headline:
     if setup is None:
         why = "no device or host was measured"
         return Headline("Median latency", fmt.DASH, fmt.DASH, "", "unknown", why)
-    before, after = setup.median_us("float32"), setup.median_us("int8")
+    before, after = setup.median_us(BASELINE), setup.median_us(ARTIFACT)
     change = fmt.factor(before, after, "faster", "slower")
     note = f"on {setup.name}, {setup.how}"
     return Headline("Median latency", fmt.latency(before), fmt.latency(after), change, _tone(after, before), note)
@@ -268,25 +271,40 @@ def _sign(check: JsonObject) -> str:
     return "≤" if (value < limit) == (check["status"] == "pass") else "≥"
 
 
-def _setup_key(row: JsonObject) -> tuple[str, ...]:
-    return tuple(str(row.get(name)) for name in ("target", *SETUP))
+def _alike(rows: list[JsonObject], names: tuple[str, ...]) -> list[list[JsonObject]]:
+    groups: dict[tuple[str, ...], list[JsonObject]] = {}
+    for row in rows:
+        groups.setdefault(tuple(str(row.get(name)) for name in ("target", *names)), []).append(row)
+    return list(groups.values())
 
 
-def _setup(rows: list[JsonObject]) -> Setup:
+def _each_once(rows: list[JsonObject]) -> list[list[JsonObject]]:
+    """The rows as they are; by their kernels where somebody measured one model with several."""
+    names = [row.get("model") for row in rows]
+    return [rows] if len(set(names)) == len(names) else _alike(rows, SETUP)
+
+
+def _setup(rows: list[JsonObject], document: JsonObject) -> Setup:
     first = rows[0]
     facts = (fmt.named(name, value) for name, value in _plain(first.get("device")).items())
     device = {fmt.printable(name.replace("_", " ")): fmt.printable(value) for name, value in facts}
-    ordered = sorted(rows, key=lambda row: row.get("model") != "float32")
-    return Setup(
-        fmt.printable(first["target"]), fmt.printable(first["provenance"]), _how(first), device, tuple(ordered)
-    )
+    ordered = sorted(rows, key=lambda row: row.get("model") != BASELINE)
+    how = _how(first, _kernels(ordered, document))
+    return Setup(fmt.printable(first["target"]), fmt.printable(first["provenance"]), how, device, tuple(ordered))
 
 
-def _how(row: JsonObject) -> str:
+def _kernels(rows: list[JsonObject], document: JsonObject) -> str:
+    """`xnnpack kernels`, or which kernels ran which model."""
+    of_each = {shown(row.get("model"), document): row.get("kernels") for row in rows if row.get("kernels")}
+    if len(set(of_each.values())) == 1:
+        return f"{next(iter(of_each.values()))} kernels"
+    return ", ".join(f"{kernels} kernels for {model}" for model, kernels in of_each.items())
+
+
+def _how(row: JsonObject, kernels: str) -> str:
     runtime = " ".join(str(row[name]) for name in ("runtime", "runtime_version") if row.get(name))
     threads = row.get("threads")
     counted = f"{threads} thread{'' if threads == 1 else 's'}" if threads else ""
-    kernels = f"{row['kernels']} kernels" if row.get("kernels") else ""
     delegate = f"delegate {row['delegate']}" if row.get("delegate") else ""
     return fmt.printable(", ".join(part for part in (runtime, kernels, delegate, counted) if part))
 

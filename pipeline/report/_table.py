@@ -14,6 +14,7 @@ from pipeline.report._advised import render_advice, render_mixed
 from pipeline.report._cascade import stage_table
 from pipeline.report._devices import energy
 from pipeline.report._json import JsonObject
+from pipeline.report._models import ARTIFACT, BASELINE, shown
 from pipeline.report._npu import memory, npu_rows
 from pipeline.report._runs import RunRow, side_by_side
 
@@ -62,13 +63,13 @@ def render_runs(documents: list[JsonObject], console: Console) -> None:
         console: where to.
     """
     sides = side_by_side(documents)
-    runs = grid("…run", "<", *(f">{heading.lower()}" for heading in sides.headings))
+    runs = grid("…run", "<", "<", *(f">{heading.lower()}" for heading in sides.headings))
     for run in sides.runs:
         runs.add_row(*_run_cells(run))
     section(console, "Runs", runs)
     for sentence in sides.caution:
         console.print(Padding(Text(sentence, "yellow"), _INDENT, expand=False))
-    devices = grid("…run", "…device", "<", ">float32", ">int8", "<", ">peak memory")
+    devices = grid("…run", "…device", "<", f">{BASELINE}", f">{sides.precision}", "<", ">peak memory")
     for row in sides.devices:
         cells = (row.run, row.setup.target, row.setup.provenance, row.before, row.after, row.change, row.memory)
         devices.add_row(*map(Text, cells))
@@ -77,7 +78,12 @@ def render_runs(documents: list[JsonObject], console: Console) -> None:
 
 def _run_cells(run: RunRow) -> list[Text]:
     outcome = Text(summary.MARKS[run.verdict.status], _STYLES[run.verdict.status])
-    return [Text(run.name), outcome, *(Text(line.after, _STYLES[line.tone]) for line in run.headlines)]
+    return [
+        Text(run.name),
+        Text(run.precision),
+        outcome,
+        *(Text(line.after, _STYLES[line.tone]) for line in run.headlines),
+    ]
 
 
 def _title(document: JsonObject, console: Console) -> None:
@@ -120,7 +126,7 @@ def grid(*columns: str) -> Table:
 
 
 def _headlines(document: JsonObject) -> Table:
-    table = grid("<", ">float32", f">{document['artifact']['precision']}", "~")
+    table = grid("<", f">{BASELINE}", f">{shown(ARTIFACT, document)}", "~")
     for line in (*summary.headlines(document), *summary.more_figures(document, MOST_FIGURES)):
         cells = (line.label, line.before, line.after)
         table.add_row(*map(Text, cells), Text(line.change or line.note, _STYLES[line.tone]))
@@ -208,9 +214,9 @@ def _measurements(document: JsonObject, console: Console) -> None:
         console.print()
         console.print(_setup_line(setup))
         console.print(Padding(_setup_table(setup, document), _INDENT, expand=False))
-        for told in (f"{_shown(row, document)}: {energy(row)}" for row in setup.rows if energy(row)):
+        for told in (f"{shown(row.get('model', ''), document)}: {energy(row)}" for row in setup.rows if energy(row)):
             console.print(Padding(Text(fmt.printable(told), "dim"), _INDENT, expand=False))
-        render_npu(setup.rows, console)
+        render_npu(tuple({**row, "model": shown(row.get("model", ""), document)} for row in setup.rows), console)
 
 
 def _setup_line(setup: summary.Setup) -> Text:
@@ -219,18 +225,12 @@ def _setup_line(setup: summary.Setup) -> Text:
     return Text.assemble((setup.target, "bold"), " (", (setup.provenance, style), ")", (how, "dim"))
 
 
-def _shown(row: JsonObject, document: JsonObject) -> str:
-    """What a measured model is called: measurements call the artifact int8, whatever its precision is."""
-    model = row.get("model", "")
-    return str(document["artifact"]["precision"] if model == "int8" else model)
-
-
 def _setup_table(setup: summary.Setup, document: JsonObject) -> Table:
     table = grid("<", ">median", ">95 % interval", ">p90", ">p99", ">load", ">peak memory")
     for row in setup.rows:
         times = (fmt.latency(row.get(name)) for name in ("p90_us", "p99_us", "load_us"))
         cells = (
-            fmt.printable(_shown(row, document)),
+            shown(row.get("model", ""), document),
             fmt.latency(row.get("median_us")),
             fmt.interval(row.get("median_ci_us")),
             *times,

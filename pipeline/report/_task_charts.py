@@ -10,12 +10,11 @@ from typing import Any
 
 from pipeline.report import _format as fmt
 from pipeline.report import _summary as summary
-from pipeline.report._drawing import FLOAT, INK, INT8, MUTED, TRAINING, VALIDATION, Chart, draw
+from pipeline.report._drawing import INK, MUTED, TRAINING, VALIDATION, Chart, draw
 from pipeline.report._json import JsonObject
+from pipeline.report._models import ARTIFACT, BASELINE, Model, models, shown
 
 SQUARE_PX = (330, 300)
-
-_MODELS = (("float32", "baseline", FLOAT), ("int8", "artifact", INT8))
 
 
 def task_charts(document: JsonObject) -> list[Chart]:
@@ -25,11 +24,11 @@ def task_charts(document: JsonObject) -> list[Chart]:
 
 
 def _roc_chart(document: JsonObject) -> Chart | None:
-    curves = [(label, roc, colour) for label, roc, colour in _of_both(document, "roc") if roc]
+    curves = [(model, roc) for model, roc in _of_both(document, "roc") if roc]
     if not curves:
         return None
-    legend = [f"{label}: AUC {fmt.number(_area(document, label))}" for label, _, _ in curves]
-    lines = [_line(_points(roc), colour, 4.5 if label == "float32" else 1.8) for label, roc, colour in curves]
+    legend = [f"{model.name}: AUC {fmt.number(_area(document[model.part]))}" for model, _ in curves]
+    lines = [_line(_points(roc), model.colour, 4.5 if model.key == BASELINE else 1.8) for model, roc in curves]
     axes = {"x": _share_axis("x", "false positive rate"), "y": _share_axis("y", "true positive rate")}
     chance = [{"x": 0, "y": 0, "place": 0}, {"x": 1, "y": 1, "place": 1}]
     spec = {
@@ -37,26 +36,25 @@ def _roc_chart(document: JsonObject) -> Chart | None:
         "layer": [
             _line(chance, MUTED, 1, [3, 4]),
             *lines,
-            *_legend(legend, [colour for _, _, colour in curves], lowest=0.06),
+            *_legend(legend, [model.colour for model, _ in curves], lowest=0.06),
         ],
     }
     words = f"{'; '.join(legend)}. {_read_off(curves[-1])}"
     return draw(f"ROC curve, {curves[-1][1]['of']}", words, spec, SQUARE_PX)
 
 
-def _area(document: JsonObject, label: str) -> float | None:
+def _area(facts: JsonObject) -> float | None:
     """The area under a model's ROC curve: a detail, or the headline itself."""
-    facts = document["baseline" if label == "float32" else "artifact"]
     area: float | None = facts["value"] if facts["metric"] == "auc" else facts["details"].get("roc_auc")
     return area
 
 
-def _read_off(curve: tuple[str, JsonObject, str]) -> str:
+def _read_off(curve: tuple[Model, JsonObject]) -> str:
     """Where the curve passes a false positive rate that people ask for, in words."""
-    label, roc, _ = curve
+    model, roc = curve
     pairs = zip(roc["false_positive_rate"], roc["true_positive_rate"], strict=True)
     reached = max((rate for alarm, rate in pairs if alarm <= 0.05), default=0.0)
-    return f"{label} finds {fmt.percent(reached, 1)} at no more than 5 % false positives"
+    return f"{model.name} finds {fmt.percent(reached, 1)} at no more than 5 % false positives"
 
 
 def _points(roc: JsonObject) -> list[JsonObject]:
@@ -97,19 +95,19 @@ def _legend(texts: list[str], colours: list[str], *, lowest: float) -> Iterator[
 
 
 def _scatter_charts(document: JsonObject) -> list[Chart]:
-    plots = {label: (found or [], colour) for label, found, colour in _of_both(document, "scatter")}
-    shown = min(len(found) for found, _ in plots.values())
-    each = ({label: (found[k], colour) for label, (found, colour) in plots.items()} for k in range(shown))
+    plots = [(model, found or []) for model, found in _of_both(document, "scatter")]
+    both_have = min(len(found) for _, found in plots)
+    each = ([(model, found[k]) for model, found in plots] for k in range(both_have))
     return [_scatter_chart(document, plot) for plot in each]
 
 
-def _scatter_chart(document: JsonObject, plots: dict[str, tuple[JsonObject, str]]) -> Chart:
-    output = plots["int8"][0]["output"]
-    clouds = {
-        label: [{"x": x, "y": y} for x, y in zip(plot["true"], plot["predicted"], strict=True)]
-        for label, (plot, _) in plots.items()
-    }
-    numbers = [value for cloud in clouds.values() for point in cloud for value in point.values() if value is not None]
+def _scatter_chart(document: JsonObject, plots: list[tuple[Model, JsonObject]]) -> Chart:
+    output = plots[-1][1]["output"]
+    clouds = [
+        (model.colour, [{"x": x, "y": y} for x, y in zip(plot["true"], plot["predicted"], strict=True)])
+        for model, plot in plots
+    ]
+    numbers = [value for _, cloud in clouds for point in cloud for value in point.values() if value is not None]
     ends = [min(numbers), max(numbers)]
     axis = {"type": "quantitative", "scale": {"domain": ends, "nice": True, "zero": False}}
     encoding = {
@@ -118,8 +116,8 @@ def _scatter_chart(document: JsonObject, plots: dict[str, tuple[JsonObject, str]
     }
     perfect = [{"x": end, "y": end, "place": place} for place, end in enumerate(ends)]
     marks = [
-        {"data": {"values": clouds[label]}, "mark": {"type": "circle", "size": 20, "opacity": 0.7, "color": colour}}
-        for label, (_, colour) in plots.items()
+        {"data": {"values": cloud}, "mark": {"type": "circle", "size": 20, "opacity": 0.7, "color": colour}}
+        for colour, cloud in clouds
     ]
     name = summary.output_name(document, output)
     several = len(document["artifact"]["details"]["scatter"]) > 1
@@ -130,14 +128,14 @@ def _scatter_chart(document: JsonObject, plots: dict[str, tuple[JsonObject, str]
 
 def _scatter_words(document: JsonObject, output: int) -> str:
     words = []
-    for label, rows, _ in _of_both(document, "per_output"):
+    for model, rows in _of_both(document, "per_output"):
         row: JsonObject = next((row for row in rows or [] if row.get("output") == output), {})
-        words.append(f"{label}: R² {fmt.number(row.get('r2'))}, mean absolute error {fmt.number(row.get('mae'))}")
+        words.append(f"{model.name}: R² {fmt.number(row.get('r2'))}, mean absolute error {fmt.number(row.get('mae'))}")
     return "; ".join(words) + "; on the dashed line every prediction would be right"
 
 
 def _error_chart(document: JsonObject) -> Chart | None:
-    """How normal and anomalous examples spread over the int8 model's error, each side as shares of itself."""
+    """How normal and anomalous examples spread over the artifact's error, each side as shares of itself."""
     details = document["artifact"]["details"]
     errors = details.get("errors")
     if not errors:
@@ -162,7 +160,7 @@ def _error_chart(document: JsonObject) -> Chart | None:
         for side, colour in sides
     ]
     spec = {"layer": [*bars, *_threshold(details.get("threshold"), edges, x), *_names_above(sides)]}
-    return draw("Reconstruction error, int8", _error_words(details), spec, SQUARE_PX)
+    return draw(f"Reconstruction error, {shown(ARTIFACT, document)}", _error_words(details), spec, SQUARE_PX)
 
 
 def _names_above(sides: list[tuple[str, str]]) -> Iterator[JsonObject]:
@@ -222,6 +220,6 @@ def _error_words(details: JsonObject) -> str:
     return "; ".join(medians + (caught if found is not None else []))
 
 
-def _of_both(document: JsonObject, name: str) -> list[tuple[str, Any, str]]:
-    """A detail of both models, each with the model's name and colour."""
-    return [(label, document[part]["details"].get(name), colour) for label, part, colour in _MODELS]
+def _of_both(document: JsonObject, name: str) -> list[tuple[Model, Any]]:
+    """A detail of both models."""
+    return [(model, document[model.part]["details"].get(name)) for model in models(document)]
