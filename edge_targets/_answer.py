@@ -249,7 +249,8 @@ def _explain_error(error: Json, subject: str) -> NoReturn:
         raise UnusableModel(
             f"The interpreter refuses {subject or 'the model'}: {what}",
             expected="a .tflite that this version of the interpreter can run",
-            mend="convert the model again, or use another runtime",
+            mend="update the interpreter there or use another runtime, or convert to another precision: int8 runs "
+            "everywhere",
         )
     kinds: dict[str, type[TargetError]] = {"tool": ToolMissing, "input": WrongInput}
     mend = "install numpy and ai-edge-litert there" if kind == "tool" else ""

@@ -10,7 +10,7 @@ from edge_targets._mcu_remedies import remedy_for
 from edge_targets._placement import Placement, Placements
 from edge_targets._tflm_arena import least_arena_bytes
 from edge_targets._tflm_kernels import why_no_kernel
-from edge_targets._vela_rules import why_not_on_npu
+from edge_targets._vela_rules import why_not_compiled, why_not_on_npu
 from edge_targets.tflite_graph import Graph, Operator
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class Memory:
 
 def predicted(graph: Graph) -> NotOnNpu:
     """By the rules, without Vela."""
-    return lambda _, operator: why_not_on_npu(graph, operator)
+    of_all = why_not_compiled(graph)
+    return lambda _, operator: of_all or why_not_on_npu(graph, operator)
 
 
 def by_vela(graph: Graph, compiled: Compiled) -> NotOnNpu:

@@ -46,7 +46,8 @@ def why_no_kernel(graph: Graph, operator: Operator) -> tuple[str, str] | None:
         of_sizes = bool(computed) and all(tensor.dtype in ("int32", "int64", "bool") for tensor in computed)
         remedy = remedy_for("SHAPE" if of_sizes else operator.kind)
         return f"TensorFlow Lite Micro has no kernel for {name}", remedy
-    return _of_types(operator.kind, computed) or _of_weights(graph, operator) or _of_sizes(graph, operator)
+    of_types = _of_types(operator.kind, computed) or _of_weights(graph, operator)
+    return of_types or _in_four_bits(graph, operator) or _of_sizes(graph, operator)
 
 
 def _of_types(kind: str, tensors: list[Tensor]) -> tuple[str, str] | None:
@@ -72,6 +73,16 @@ def _of_weights(graph: Graph, operator: Operator) -> tuple[str, str] | None:
         return None
     why = f"it takes floats and {stored.dtype} weights: TensorFlow Lite Micro has no such hybrid kernels"
     return why, FULLY_INT8
+
+
+def _in_four_bits(graph: Graph, operator: Operator) -> tuple[str, str] | None:
+    if operator.kind != "FULLY_CONNECTED" or len(operator.inputs) < 2 or operator.inputs[1] < 0:
+        return None
+    weights = graph.tensors[operator.inputs[1]]
+    if weights.dtype != "int4" or len(weights.scales) < 2:
+        return None
+    why = "its int4 weights have a scale for each channel, which TensorFlow Lite Micro takes of convolutions alone"
+    return why, "give each weight one scale (`granularity: per_tensor`), or convert to int8"
 
 
 def _of_sizes(graph: Graph, operator: Operator) -> tuple[str, str] | None:

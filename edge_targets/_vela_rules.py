@@ -34,6 +34,12 @@ _DYNAMIC = "give every size in keras.Input, so that no shape is computed while t
 _Why = tuple[str, str] | None
 
 
+def why_not_compiled(graph: Graph) -> tuple[str, str] | None:
+    """Why Vela takes nothing of a model, and what would mend it: on int4 it ends with SIGFPE."""
+    narrow = [tensor.name for part in graph.subgraphs() for tensor in part.tensors if tensor.dtype == "int4"]
+    return (f"Vela compiles no model with int4 in it ('{narrow[0]}')", FULLY_INT8) if narrow else None
+
+
 def why_not_on_npu(graph: Graph, operator: Operator) -> tuple[str, str] | None:
     """Why an operator stays on the processor, and what would mend it; None where it does not, as far as is known."""
     name = operator.custom_code or operator.kind

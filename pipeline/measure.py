@@ -219,8 +219,12 @@ def _parity_check(row: Row) -> Check:
         outcome: Status = "pass" if row.error is None else "fail"
         return Check(name, row.parity.max_steps, row.parity.allowed_steps, "steps", outcome, why)
     if row.error is not None:
-        return Check(name, None, None, "steps", "fail", row.error.what)
+        return Check(name, None, None, "steps", "fail", _with_remedy(row.error))
     return Check.not_measured(name, None, "steps", row.why)
+
+
+def _with_remedy(error: TargetError) -> str:
+    return f"{error.what} To mend it: {error.mend}." if error.mend else error.what
 
 
 def _row(
@@ -250,7 +254,7 @@ def _held(
         return target.check(models[against.model], against.golden, runtime=plan.runtime), ""
     except Unsupported as error:
         # It gives no outputs back: not at all, or not here, where it only calculates.
-        return None, f"{error.what} To mend it: {error.mend}." if error.mend else error.what
+        return None, _with_remedy(error)
 
 
 def _give_up(threads: Sequence[threading.Thread]) -> None:

@@ -341,3 +341,9 @@ def test_a_recording_shows_what_a_device_was_asked() -> None:
     row = benched([given("x", HostTarget(lambda: recording))])["devices"][0]
     assert "out of order" in row["error"]["what"]
     assert json.loads(recording.calls[0].stdin)["job"] == "evaluate"
+
+
+def test_a_run_says_how_to_mend_a_device_that_could_not_be_asked() -> None:
+    error = UnusableModel("The interpreter refuses it.", mend="update it there")
+    [check] = measure.parity_checks([measure.Row("attic", "raspberry_pi", error=error)])
+    assert (check.status, check.why) == ("fail", "The interpreter refuses it. To mend it: update it there.")

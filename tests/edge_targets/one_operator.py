@@ -21,6 +21,7 @@ class Tensor:
     zero_point: int = 0
     open_sizes: tuple[int, ...] = ()
     is_variable: bool = False
+    scales: int = 1
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def _tensor(name: str, tensor: Tensor, buffers: list[Any]) -> Any:
     if tensor.open_sizes:
         made.shapeSignature = [-1 if place in tensor.open_sizes else size for place, size in enumerate(tensor.shape)]
     made.quantization = schema.QuantizationParametersT()
-    made.quantization.scale, made.quantization.zeroPoint = [0.5], [tensor.zero_point]
+    made.quantization.scale = [0.5] * tensor.scales
+    made.quantization.zeroPoint = [tensor.zero_point] * tensor.scales
     made.buffer = 0
     if tensor.data is not None:
         buffer = schema.BufferT()

@@ -7,6 +7,7 @@ import random
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_targets import UnusableModel
@@ -219,3 +220,18 @@ def test_a_file_that_is_built_to_keep_us_busy_does_not() -> None:
     begin = time.process_time()
     assert len(placed(content).operators) == 3000
     assert time.process_time() - begin < 5
+
+
+@pytest.mark.parametrize(("scales", "runs_on", "remedy"), [(1, "cpu", "fully to int8"), (8, "nowhere", "per_tensor")])
+def test_int4_is_never_vela_s_which_it_crashes(scales: int, runs_on: str, remedy: str) -> None:
+    weights = Tensor((8, 16), "int4", np.zeros(64, np.int8), scales=scales)
+    tensors = {"in": FLAT, "weights": weights, "dense": Tensor((1, 8)), "out": Tensor((1, 8))}
+    dense, after = placed(
+        model(
+            tensors,
+            [Operator("FULLY_CONNECTED", ["in", "weights"], ["dense"]), Operator("RELU", ["dense"], ["out"])],
+        )
+    ).operators
+    assert (dense.runs_on, after.runs_on) == (runs_on, "cpu")
+    assert "no model with int4 in it ('weights')" in after.why
+    assert remedy in dense.remedy
