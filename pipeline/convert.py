@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline._convert import _aeq
 from pipeline._convert._calibration import recalibrated
-from pipeline._convert._converter import converted, frozen, integer_converter
+from pipeline._convert._converter import converted, frozen
 from pipeline._convert._cut import cut
 from pipeline._convert._examples import refuse_unusable, warnings_of
 from pipeline._convert._floats import to_dynamic, to_float16
 from pipeline._convert._model import input_shape, unrolled, write_plainly
 from pipeline._convert._plain import without_rounding
 from pipeline._convert._quantize import calibrated, quantized
-from pipeline._convert._repairs import repaired
 from pipeline._convert._slim import slim
 
 __all__ = [
@@ -77,7 +76,7 @@ def to_int8(draft: Draft, calibration: NDArray[np.float32]) -> bytes:
     Raises:
         ModelError: TensorFlow Lite cannot express the model in int8.
     """
-    return repaired(converted(integer_converter(draft, calibration).convert))
+    return quantized(calibrated(draft, calibration))
 
 
 def refuse_missing(settings: ConvertSettings) -> None:
@@ -99,8 +98,6 @@ def to_tflite(draft: Draft, examples: NDArray[np.float32], settings: ConvertSett
         ModelError: the model cannot be had in this precision.
     """
     refuse_unusable(examples, input_shape(draft))
-    if settings.is_plain:
-        return to_int8(draft, examples)
     per_channel = settings.granularity == "per_channel"
     if settings.precision == "float16":
         return to_float16(draft)

@@ -6,11 +6,12 @@ ends known, counting takes one array a tensor, however many examples there are.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from pipeline._convert._runs import runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,8 +66,6 @@ def histograms(
 ) -> dict[int, Histogram]:
     """Run a float model over examples and count what groups of its tensors hold.
 
-    It runs in this process, as it did for the first pass: the converter has just made it, and has run it itself.
-
     Args:
         calibrated: a float `.tflite`, batch 1.
         examples: its inputs, (n, ...) float32.
@@ -74,26 +73,8 @@ def histograms(
         ends: the least and the largest value of each group.
     """
     found = {group: Histogram.between(*ends[group]) for group in groups}
-    interpreter = _interpreter(calibrated)
-    [taken] = interpreter.get_input_details()
-    for example in examples:
-        interpreter.set_tensor(taken["index"], example[None])
-        interpreter.invoke()
+    for interpreter in runs(calibrated, examples):
         for group, members in groups.items():
             for index in members:
                 found[group].add(interpreter.get_tensor(index))
     return found
-
-
-def _interpreter(model: bytes) -> Any:
-    """One in which every tensor can be read after a run."""
-    from ai_edge_litert import interpreter as litert
-
-    with warnings.catch_warnings(action="ignore"):  # that keeping all tensors takes memory
-        interpreter = litert.Interpreter(
-            model_content=model,
-            experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            experimental_preserve_all_tensors=True,
-        )
-        interpreter.allocate_tensors()
-    return interpreter

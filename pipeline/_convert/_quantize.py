@@ -1,7 +1,7 @@
 """Post-training quantization in two steps: a float `.tflite` that carries the range of every tensor, then its int8.
 
-Between the two, ranges can be edited, and operators chosen that stay in float: that is what calibration methods and
-mixed precision need. The converter's own way does both at once.
+Between the two, ranges are measured and edited, and operators chosen that stay in float: that is what calibration and
+mixed precision need. The converter's own way does both at once, with ranges that are too wide.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edge_targets.tflite_graph import parse_graph
 from pipeline._convert._converter import converted, integer_converter
+from pipeline._convert._extremes import with_extremes
 from pipeline._convert._repairs import repaired
 from pipeline.errors import ModelError
 
@@ -49,9 +50,10 @@ def calibrated(draft: Draft, examples: NDArray[np.float32]) -> bytes:
     Raises:
         ModelError: TensorFlow Lite cannot express the model in int8.
     """
-    converter = integer_converter(draft, examples)
+    # One example shows the converter which tensors take a range; what the ranges are is measured here.
+    converter = integer_converter(draft, examples[:1])
     converter._experimental_calibrate_only = True
-    return converted(converter.convert)
+    return with_extremes(converted(converter.convert), examples)
 
 
 def quantized(
@@ -62,8 +64,6 @@ def quantized(
     keep_float: Collection[str] = (),
 ) -> bytes:
     """A calibrated float `.tflite` in integers, from border to border but for the operators that are kept in float.
-
-    The numbers are those of `to_int8`; the bytes differ in the order of the file's metadata alone.
 
     Args:
         calibrated: a float `.tflite` with ranges, as `calibrated` gives it.

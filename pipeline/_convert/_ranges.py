@@ -32,6 +32,7 @@ class Ranges:
     """The tensors of a calibrated `.tflite` that are computed, in groups that share a range.
 
     Attributes:
+        each: least and largest value of every tensor by its index, as the file has them.
         groups: indices of tensors; each group as a tuple, by its first.
         measured: least and largest value over a whole group, by the same number; groups of fixed scale are left out.
         names: of every tensor, by its index.
@@ -43,18 +44,16 @@ class Ranges:
         self._tree = flatbuffer_utils.convert_bytearray_to_object(calibrated)
         graph = parse_graph(calibrated)
         self.names = [tensor.name for tensor in graph.tensors]
-        found = {index: limits for index in _computed(graph) if (limits := self._range(index)) is not None}
-        members = _together(graph, found)
+        self.each = {index: limits for index in _computed(graph) if (limits := self._range(index)) is not None}
+        members = _together(graph, self.each)
         fixed = {index for each in graph.operators if each.kind in FIXED_SCALE for index in each.outputs}
         self.groups = {group[0]: group for group in members if fixed.isdisjoint(group)}
-        self.measured = {first: _around(found[index] for index in group) for first, group in self.groups.items()}
+        self.measured = {first: _around(self.each[index] for index in group) for first, group in self.groups.items()}
 
     def by_name(self) -> dict[str, Range]:
-        """The range that the file gives each computed tensor, by the tensor's name."""
-        graph = self._tree.subgraphs[0]
-        indices = {int(index) for each in graph.operators for index in each.outputs} | {int(i) for i in graph.inputs}
-        found = {self.names[index]: self._range(index) for index in sorted(indices)}
-        return {name: limits for name, limits in found.items() if limits is not None}
+        """The range of each computed tensor, which is that of its group, by the tensor's name."""
+        shared = {index: self.measured[first] for first, group in self.groups.items() for index in group}
+        return {self.names[index]: limits for index, limits in (self.each | shared).items()}
 
     def written(self, chosen: Mapping[int, Range]) -> bytes:
         """The file with other ranges.
@@ -62,12 +61,15 @@ class Ranges:
         Args:
             chosen: least and largest value, by the number of the group.
         """
+        return self.rewritten({index: limits for first, limits in chosen.items() for index in self.groups[first]})
+
+    def rewritten(self, each: Mapping[int, Range]) -> bytes:
+        """The file with other ranges, by the tensor's index."""
         from tensorflow.lite.tools import flatbuffer_utils
 
-        for first, (low, high) in chosen.items():
-            for index in self.groups[first]:
-                quantization = self._tree.subgraphs[0].tensors[index].quantization
-                quantization.min, quantization.max = [low], [high]
+        for index, (low, high) in each.items():
+            quantization = self._tree.subgraphs[0].tensors[index].quantization
+            quantization.min, quantization.max = [low], [high]
         return bytes(flatbuffer_utils.convert_object_to_bytearray(self._tree))
 
     def _range(self, index: int) -> Range | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_targets.host import HostTarget
 from edge_targets.tflite_graph import parse_graph
@@ -90,6 +91,22 @@ def test_the_second_quantizer_gives_the_numbers_of_the_first(draft: Draft, range
     assert distances[1] == pytest.approx(distances[0], abs=0.03)
     # Its own moving average is another calibration, and not this one.
     assert by_ai_edge_quantizer(ranges, X, precision="int8", own_calibration=True) != theirs
+
+
+def test_both_quantizers_agree_to_the_last_bit_where_a_split_needs_one_scale(tmp_path: Path) -> None:
+    from pipeline._tf import fix_seed, keras
+
+    fix_seed(2)
+    keras.backend.clear_session()
+    inputs = keras.layers.Input((3, 4))
+    gru = Draft.of(keras.Model(inputs, keras.layers.GRU(5, bias_initializer="random_uniform")(inputs)))
+    x = np.random.default_rng(1).normal(size=(40, 3, 4)).astype(np.float32)
+    calibrated, path = convert.calibrated(gru, x), tmp_path / "model.tflite"
+    outputs: list[NDArray[Any]] = []
+    for model in (convert.quantized(calibrated), by_ai_edge_quantizer(calibrated, x, precision="int8")):
+        path.write_bytes(model)
+        outputs.append(HostTarget().evaluate(path, [quantize(x, TensorSpec.of(parse_graph(model).tensors[0]))]))
+    assert np.array_equal(outputs[0], outputs[1])
 
 
 def test_tensors_around_operators_of_one_scale_get_one_range(ranges: bytes) -> None:
