@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from edge_targets import _benchmark_flags as flags_of
 from edge_targets import _benchmark_model as tool
+from edge_targets._cascade import kernels_of_both
 from edge_targets._energy_android import SOURCE, BatteryEnergy, battery_energy, energy_plan
 from edge_targets._errors import Unsupported, WrongInput
 from edge_targets._measurement import BenchmarkPlan, DeviceInfo, Measurement, Provenance
@@ -117,6 +119,27 @@ class BenchmarkTool:
         rows = [_first_output(content, sizes, output) for _, _, content in starts]
         kernels, version = starts[0][:2]
         return Outputs(kernels, RUNTIME, version, machine, np.stack(rows))
+
+    def both_outputs(self, stages: tuple[Path, Path], inputs: NDArray[Any], machine: str, paths: list[str]) -> Outputs:
+        """The scores of both stages of a model for each of a few inputs, (n, 2, classes), whoever is sure.
+
+        Args:
+            stages: their files on this machine.
+            inputs: as the first takes them, (n, ...).
+            machine: the device's architecture.
+            paths: where both lie on the device.
+        """
+        graph = read_graph(stages[0])
+        scores, features = (graph.tensors[index] for index in graph.outputs)
+        sizes = [_nbytes(scores), _nbytes(features)]
+        starts = list(self._starts(paths[0], inputs))
+        early = [_first_output(content, sizes, scores) for _, _, content in starts]
+        taken = [
+            np.frombuffer(content[sizes[0] :], features.dtype).reshape(features.shape[1:]) for *_, content in starts
+        ]
+        final = self.outputs(stages[1], np.stack(taken), machine, paths[1])
+        kernels = kernels_of_both(starts[0][0], final.kernels)
+        return replace(final, kernels=kernels, values=np.stack([np.stack(early), final.values], axis=1))
 
     def tensors(self, model: Path, example: NDArray[Any]) -> NDArray[np.uint8]:
         """The bytes of all outputs for one example (1, ...), one after another, (bytes,)."""

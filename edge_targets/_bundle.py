@@ -7,6 +7,12 @@
     bundle.json          {"schema": 1, "name": "digits", "packed": null or "model.tflite.xz",
                           "files": {"model.tflite": {"sha256": "…", "size_bytes": 444408}, …}}
 
+Of a model in two stages, also
+
+    model.rest.tflite    the second stage, and model.rest.tflite.xz … where the first is packed, too
+    cascade.json         names both by their hashes, and the threshold between them
+    run_cascade.py       runs both: the script of this very Edgesmith, for no other code may come to a device this way
+
 Nothing else may lie in it. A bundle comes from anywhere, so it is read as strictly as what a device answers.
 """
 
@@ -15,20 +21,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from edge_targets._cascade_file import CASCADE, FIRST, REST, RUN_CASCADE, CascadeFile, run_cascade_script
 from edge_targets._errors import TargetError
 from edge_targets._unpack import UNPACK
 
 SCHEMA = 1
-MODEL = "model.tflite"
+MODEL = FIRST
 MANIFEST = "manifest.json"
 BUNDLE = "bundle.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_FILE = re.compile(r"model\.tflite(\.[a-z]{1,8})?|manifest\.json|golden-[A-Za-z0-9._+-]{1,200}\.npy")
+_FILE = re.compile(
+    r"model(\.rest)?\.tflite(\.[a-z]{1,8})?|(manifest|cascade)\.json|run_cascade\.py|golden-[A-Za-z0-9._+-]{1,200}\.npy"
+)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 MOST_FILES = 40
 MOST_BYTES = 2**31
@@ -44,22 +53,46 @@ class Bundle:
         name: what it is deployed as: letters, digits, dots, dashes and underscores.
         sha256: of each file, by name.
         packed: the file that travels in the place of the model where the device can unpack it, or "".
+        threshold: of a model in two stages, the least confidence with which the first one's scores stand; else None.
     """
 
     folder: Path
     name: str
     sha256: Mapping[str, str]
     packed: str
+    threshold: float | None = None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The model's files: one, or both stages."""
+        return (MODEL,) if self.threshold is None else (MODEL, REST)
 
     @property
     def version(self) -> str:
-        """What tells one version from another: the model's sha256."""
-        return self.sha256[MODEL]
+        """What tells one version from another: the sha256 of the model, or of the `cascade.json` that names both."""
+        return self.sha256[MODEL if self.threshold is None else CASCADE]
+
+    @property
+    def parcels(self) -> dict[str, str]:
+        """What travels in the place of each of the model's files; empty where none is packed."""
+        return {model: _parcel_of(model, self.sha256, self.packed) for model in self.models} if self.packed else {}
 
     @property
     def kept(self) -> list[str]:
         """The names of the files that stay on a device."""
-        return [name for name in self.sha256 if name != self.packed]
+        travelling = self.parcels.values()
+        return [name for name in self.sha256 if name not in travelling]
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the model's files."""
+        return sum(self.folder.joinpath(model).stat().st_size for model in self.models)
+
+    @property
+    def packed_bytes(self) -> int | None:
+        """What travels of them to a device that can unpack; None where nothing is packed."""
+        sizes = [self.folder.joinpath(parcel).stat().st_size for parcel in self.parcels.values()]
+        return sum(sizes) if sizes else None
 
     def sums(self) -> str:
         """The list of the files that stay on a device, as `sha256sum -c` reads it."""
@@ -79,7 +112,10 @@ class Bundle:
         files = _files(folder, facts["files"])
         if packed and (packed not in files or packed.removeprefix(f"{MODEL}.") not in UNPACK):
             raise _refused(folder, f"it names {packed!r:.80} as the packed model")
-        return cls(folder, name, {**files, BUNDLE: _hash(folder / BUNDLE)}, packed)
+        threshold = _threshold(folder, files)
+        if packed and threshold is not None and not _parcel_of(REST, files, packed):
+            raise _refused(folder, f"{MODEL} is packed, and {REST} is not")
+        return cls(folder, name, {**files, BUNDLE: _hash(folder / BUNDLE)}, packed, threshold)
 
     @classmethod
     def write(cls, folder: Path, name: str, packed: str = "") -> Self:
@@ -131,6 +167,31 @@ def _files(folder: Path, said: Any) -> dict[str, str]:
     if strangers:
         raise _refused(folder, f"{BUNDLE} does not vouch for {min(strangers)!r:.80}")
     return {name: facts["sha256"] for name, facts in said.items()}
+
+
+def _threshold(folder: Path, files: Mapping[str, str]) -> float | None:
+    """The threshold of a model in two stages, once all that it takes is there and belongs together; else None."""
+    there = {REST, CASCADE, RUN_CASCADE} & files.keys()
+    if not there:
+        return None
+    missing = {REST, CASCADE, RUN_CASCADE} - there
+    if missing:
+        raise _refused(folder, f"of a model in two files, {min(missing)} is missing")
+    told = CascadeFile.read(folder / CASCADE)
+    strange = [name for name, sha256 in told.sha256.items() if files[name] != sha256]
+    if strange:
+        raise _refused(folder, f"{strange[0]} is not the file that {CASCADE} speaks of")
+    if files[RUN_CASCADE] != hashlib.sha256(run_cascade_script()).hexdigest():
+        raise _refused(folder, f"its {RUN_CASCADE} is not that of this version of Edgesmith")
+    return told.threshold
+
+
+def _parcel_of(model: str, names: Iterable[str], packed: str) -> str:
+    """The packed form of one of the model's files among a bundle's, or ""; `packed` is that of the first."""
+    if model == MODEL:
+        return packed
+    codecs = {name: name.removeprefix(f"{model}.") for name in names if name.startswith(f"{model}.")}
+    return next((name for name, codec in codecs.items() if codec in UNPACK), "")
 
 
 def _must_match(folder: Path, name: str, facts: Any) -> None:

@@ -11,15 +11,15 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from edge_targets import _answer
-from edge_targets._bundle import MODEL, Bundle, is_plain
+from edge_targets._bundle import Bundle, is_plain
 from edge_targets._errors import DeviceError, Disagreement, TargetError, ToolMissing
-from edge_targets._golden import Golden, output_step
-from edge_targets._parity import Deployment, Outputs, Parity, compare
+from edge_targets._parity import Deployment, Outputs, Parity
+from edge_targets._self_test import try_model, try_stages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_targets._first_layer import Tensors
+    from edge_targets._self_test import Stages
     from edge_targets._transport import Completed, Transport
 
 SCRIPT = Path(__file__).with_name("_on_device_deploy.sh")
@@ -37,7 +38,7 @@ PATIENCE_S = 10
 SCRIPT_TIMEOUT_S = 600.0
 BUSY, DAMAGED, NOT_INSTALLED, NO_PREVIOUS, UNWRITABLE, NO_TOOL, NO_FOLDER = range(20, 27)
 _HEAD = re.compile(r"edgesmith-deploy 1\nfolder (/[^\n]{0,4000})\n")
-_VERSION = re.compile(r"(current|previous) ([0-9a-f]{64}) ([0-9a-f]{64}|damaged)\n")
+_VERSION = re.compile(r"(current|previous) ([0-9a-f]{64}) (?:(damaged)|([0-9a-f]{64}) (model\.tflite|cascade\.json))\n")
 
 
 class InBetween(DeviceError):
@@ -52,14 +53,16 @@ class _Status:
         folder: where the versions of this name lie on the device.
         versions: of `current` and `previous`, as far as they are there.
         lists: the sha256 of their list of files; "damaged" where a file is not what the list says.
+        keys: the file that each is named by; "" where it is damaged.
     """
 
     folder: str
     versions: dict[str, str]
     lists: dict[str, str]
+    keys: dict[str, str]
 
-    def path_of(self, version: str) -> str:
-        return f"{self.folder}/versions/{version}/{MODEL}"
+    def folder_of(self, version: str) -> str:
+        return f"{self.folder}/versions/{version}"
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Installer:
         outputs: runs a model that lies at a path there over inputs (n, ...); without it there is no self-test.
         tensors: runs an opened model there (`_first_layer.py`), to tell where a self-test went wrong.
         unpack: unpacks one file of the work folder into another; without it a packed model travels unpacked.
+        stages: runs both stages of a model in two, which lie in a folder there (`_self_test.Stages`); without it such a
+            model is not tested.
         patience_s: how long another deploy is waited for.
     """
 
@@ -82,6 +87,7 @@ class Installer:
     outputs: Callable[[str, NDArray[Any]], Outputs] | None = None
     tensors: Tensors | None = None
     unpack: Callable[[str, str], None] | None = None
+    stages: Stages | None = None
     patience_s: int = PATIENCE_S
 
     def deploy(self, bundle: Bundle) -> Deployment:
@@ -101,7 +107,7 @@ class Installer:
                 return self._deployment(bundle.name, status)
             self._push(bundle, sums)
         status = self._ask("install", bundle.name, bundle.version)
-        parity = self._self_test(bundle, status.path_of(bundle.version))
+        parity = self._self_test(bundle, status.folder_of(bundle.version))
         status = self._ask("switch", bundle.name, bundle.version)
         return self._deployment(bundle.name, status, parity, changed=True)
 
@@ -129,36 +135,29 @@ class Installer:
 
     def _push(self, bundle: Bundle, sums: Path) -> None:
         self.transport.push(sums, SUMS)
-        packed = bundle.packed if self.unpack else ""
+        parcels = bundle.parcels if self.unpack else {}
         for name in bundle.kept:
-            if name != MODEL or not packed:
+            if name not in parcels:
                 self.transport.push(bundle.folder / name, name)
-        if self.unpack and packed:
-            self.transport.push(bundle.folder / packed, packed)
-            self.unpack(packed, MODEL)
+        for model, parcel in parcels.items():
+            self.transport.push(bundle.folder / parcel, parcel)
+            if self.unpack:
+                self.unpack(parcel, model)
 
-    def _self_test(self, bundle: Bundle, path: str) -> Parity | None:
+    def _self_test(self, bundle: Bundle, folder: str) -> Parity | None:
         """Run the installed model there. Where it does not give what it should, it goes again."""
-        if self.outputs is None:
-            return None
-        golden = Golden.load(bundle.folder)
         try:
-            found = self.outputs(path, golden.inputs)
-            parity = compare(found, golden.outputs, output_step(bundle.folder / MODEL, found.values))
+            parity = self._tried(bundle, folder)
         except TargetError as error:
             self._give_up(bundle, error)
-        if not parity.ok:
-            layer = self._first_layer(bundle, golden, found)
-            self._give_up(bundle, Disagreement(self.label, replace(parity, first_layer=layer)))
+        if parity is not None and not parity.ok:
+            self._give_up(bundle, Disagreement(self.label, parity))
         return parity
 
-    def _first_layer(self, bundle: Bundle, golden: Golden, found: Outputs) -> str:
-        from edge_targets._first_layer import first_layer
-
-        try:
-            return first_layer(bundle.folder / MODEL, golden, found, self.tensors) if self.tensors else ""
-        except TargetError:
-            return ""
+    def _tried(self, bundle: Bundle, folder: str) -> Parity | None:
+        if bundle.threshold is not None:
+            return try_stages(bundle, folder, self.stages, self.tensors) if self.stages else None
+        return try_model(bundle, folder, self.outputs, self.tensors) if self.outputs else None
 
     def _give_up(self, bundle: Bundle, error: TargetError) -> NoReturn:
         try:
@@ -192,7 +191,7 @@ class Installer:
                 mend="deploy it again; look at the device's disk",
             )
         previous = status.versions.get("previous")
-        path = f"{status.folder}/current/{MODEL}"
+        path = f"{status.folder}/current/{status.keys['current']}"
         return Deployment(self.label, name, path, version, previous, parity, changed)
 
     def _explain(self, done: Completed, verb: str, name: str) -> NoReturn:
@@ -234,11 +233,12 @@ def _status(stdout: bytes) -> _Status:
         raise _answer.strange(f"the deploy script's begins {_answer.printable(repr(stdout[:60]))}")
     lines = text[head.end() :].splitlines(keepends=True)
     found = [_VERSION.fullmatch(line) for line in lines]
-    versions = {match[1]: (match[2], match[3]) for match in found if match}
+    versions = {match[1]: match for match in found if match}
     if len(versions) != len(lines) or ("previous" in versions and "current" not in versions):
         raise _answer.strange("the deploy script's tells of something else than versions")
     return _Status(
         head[1],
-        {link: version for link, (version, _) in versions.items()},
-        {link: listed for link, (_, listed) in versions.items()},
+        {link: match[2] for link, match in versions.items()},
+        {link: match[3] or match[4] for link, match in versions.items()},
+        {link: match[5] or "" for link, match in versions.items()},
     )

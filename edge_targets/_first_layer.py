@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_targets._errors import DeviceError, UnusableModel
-from edge_targets._parity import TOLERANCE_STEPS, nearest
+from edge_targets._golden import Golden
+from edge_targets._parity import TOLERANCE_STEPS, Outputs, nearest, stage_of
 from edge_targets._reference import RUNTIMES
 from edge_targets.host import HostTarget
 from edge_targets.tflite_graph import Graph, parse_graph
@@ -23,9 +24,7 @@ from edge_targets.tflite_graph import Graph, parse_graph
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_targets._golden import Golden
     from edge_targets._measurement import Runtime
-    from edge_targets._parity import Outputs
 
 # As numpy has them.
 _NUMBERS = {"bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
@@ -67,6 +66,27 @@ def first_layer(model: Path, golden: Golden, found: Outputs, tensors: Tensors) -
         raise DeviceError("The tensors are not of the size that the model tells.", expected=f"{told_bytes} bytes")
     pairs = zip(_layers(graph, wanted), _layers(graph, given), strict=True)
     return next((name for (name, theirs), (_, ours) in pairs if _differ(theirs, ours)), "")
+
+
+def first_layer_of_both(both: tuple[Path, Path], golden: Golden, found: Outputs, tensors: Tensors) -> str:
+    """`first_layer` of a model in two stages, whose outputs are the scores of both, (n, 2, classes).
+
+    The second stage, where the first shows nothing, gets the features that this machine computes.
+    """
+    early, final = (tuple(stage_of(each, place) for each in golden.outputs) for place in (0, 1))
+    layer = first_layer(both[0], Golden(golden.inputs, early), stage_of(found, 0), tensors)
+    if layer:
+        return layer
+    return first_layer(both[1], Golden(_features(both[0], golden.inputs), final), stage_of(found, 1), tensors)
+
+
+def _features(first: Path, inputs: NDArray[Any]) -> NDArray[Any]:
+    """What the first stage hands on for inputs (n, ...), as this machine computes it, (n, ...)."""
+    graph, host = parse_graph(first.read_bytes()), HostTarget()
+    features = graph.tensors[graph.outputs[1]]
+    nbytes = features.size * features.bits // 8
+    told = [host._tensors(first, inputs[place : place + 1], "auto")[-nbytes:] for place in range(len(inputs))]
+    return np.stack([row.view(features.dtype).reshape(features.shape[1:]) for row in told])
 
 
 def opened_up(content: bytes, graph: Graph) -> bytes:

@@ -7,7 +7,8 @@
 #                                            discard VERSION     unless it was switched to
 #                                            rollback
 #
-# ROOT/NAME/versions/VERSION/   model.tflite, whose sha256 is VERSION; SHA256SUMS; the files that it lists
+# ROOT/NAME/versions/VERSION/   model.tflite, whose sha256 is VERSION; SHA256SUMS; the files that it lists. Or, of a model
+#                               in two files, cascade.json, whose sha256 is VERSION and which names both by theirs
 #           current             -> versions/VERSION
 #           previous            -> versions/VERSION
 #           .next/              the two links of a switch that has not ended
@@ -84,13 +85,26 @@ settle() { # FILE...: bring them to the disk
 
 whole() { # FOLDER VERSION: whether it holds that model, and all that it lists, byte for byte
   [ -f "$1/SHA256SUMS" ] || return 1
-  model=
+  key=model.tflite named='' models=''
   while read -r sum file; do
     found=$(sha256sum "$1/$file" 2>/dev/null) || return 1
     [ "${found%% *}" = "$sum" ] || return 1
-    [ "$file" != model.tflite ] || model=$sum
+    case $file in
+      cascade.json) key=$file named=$sum ;;
+      model.tflite | model.rest.tflite) models="$models $sum" ;;
+    esac
   done <"$1/SHA256SUMS"
-  [ "$model" = "$2" ]
+  if [ "$key" = model.tflite ]; then named=${models# }; else both_named "$1" || return 1; fi
+  [ "$named" = "$2" ]
+}
+
+both_named() { # FOLDER: whether its cascade.json names two files by the sums in $models
+  told=$(cat "$1/cascade.json") || return 1
+  # shellcheck disable=SC2086 - into words
+  set -- $models
+  [ $# = 2 ] || return 1
+  case $told in *"$1"*) ;; *) return 1 ;; esac
+  case $told in *"$2"*) ;; *) return 1 ;; esac
 }
 
 throw_away() { # FOLDER
@@ -151,7 +165,8 @@ install() { # VERSION
   settle versions
 }
 
-renew() { # VERSION: it is in use, and one of its files is damaged or another one: they change one by one, model first
+renew() { # VERSION: it is in use, and one of its files is damaged or another one: they change one by one, model first.
+  # What the version is named by never changes here: neither a model nor the threshold between two.
   mv -f .incoming/model.tflite "versions/$1/model.tflite" || fail 24
   for file in .incoming/*; do
     mv -f "$file" "versions/$1/${file##*/}" || fail 24
@@ -193,7 +208,7 @@ tell() { # current | previous
   version=${version#versions/}
   [ -n "$version" ] || return 0
   if whole "versions/$version" "$version"; then
-    echo "$1 $version $(list_of "versions/$version")"
+    echo "$1 $version $(list_of "versions/$version") $key"
   else
     echo "$1 $version damaged"
   fi

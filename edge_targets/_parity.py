@@ -74,9 +74,9 @@ class Deployment:
     Attributes:
         target: the device's label.
         name: the name it was deployed under.
-        path: where it lies there.
-        sha256: of the model that is in use now.
-        previous_sha256: of the one that a rollback brings back, or None.
+        path: where it lies there; of a model in two files, its `cascade.json`.
+        sha256: of that file.
+        previous_sha256: of that of the version that a rollback brings back, or None.
         self_test: how its outputs there stood to the golden ones, before it was switched to; None where none was run:
             by a rollback, on a device that cannot, and where nothing had to change.
         changed: False where it was in use already, and nothing was done.
@@ -106,6 +106,37 @@ def compare(found: Outputs, golden: Sequence[Outputs], step: float) -> Parity:
     """
     closest = nearest(found, golden)
     return _held_against(closest, found, step, strict=_same_kernels(found, closest))
+
+
+def compare_stages(found: Outputs, golden: Sequence[Outputs], steps: Sequence[float]) -> Parity:
+    """`compare` for a model in two stages, whose outputs are the scores of both, (n, 2, classes).
+
+    Args:
+        found: what the device gave.
+        golden: what the reference gave with each kind of kernels.
+        steps: one step of the grid of either stage's scores.
+
+    Returns:
+        one verdict: of each figure, the stage's that is worse.
+    """
+    early, final = (
+        compare(stage_of(found, place), [stage_of(each, place) for each in golden], step)
+        for place, step in enumerate(steps)
+    )
+    worse = final if early.ok else early
+    differences = (early.max_steps, final.max_steps)
+    return replace(
+        worse,
+        exact=early.exact and final.exact,
+        max_steps=None if None in differences else max(filter(None, differences), default=0.0),
+        same_top1=min(early.same_top1, final.same_top1),
+        why=f"both stages {final.why}" if early.why == final.why else f"early: {early.why}; rest: {final.why}",
+    )
+
+
+def stage_of(outputs: Outputs, place: int) -> Outputs:
+    """The scores of one stage, (n, classes), of those of both, (n, 2, classes)."""
+    return replace(outputs, values=outputs.values[:, place])
 
 
 def nearest(found: Outputs, golden: Sequence[Outputs]) -> Outputs:

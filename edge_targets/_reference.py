@@ -15,6 +15,8 @@ from edge_targets.host import HostTarget
 from edge_targets.tflite_graph import read_graph
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 EXAMPLES = 8
@@ -37,18 +39,28 @@ def golden_vectors(model: Path, inputs: NDArray[Any] | None = None) -> Golden:
         TargetError: anything else that kept the outputs from being had.
     """
     chosen = noise_inputs(model) if inputs is None else inputs
+    return _golden(chosen, lambda target, runtime: target._outputs(model, chosen, runtime))
+
+
+def golden_stages(stages: tuple[Path, Path], inputs: NDArray[Any] | None = None) -> Golden:
+    """The same of a model in two stages: the outputs are the scores of both, (n, 2, classes), whoever is sure."""
+    chosen = noise_inputs(stages[0]) if inputs is None else inputs
+    return _golden(chosen, lambda target, runtime: target._both_outputs(stages, chosen, runtime))
+
+
+def _golden(inputs: NDArray[Any], outputs_of: Callable[[HostTarget, Runtime], Outputs]) -> Golden:
     found: dict[tuple[str, str], Outputs] = {}
     failures: list[TargetError] = []
     for runtime in RUNTIMES:
         try:
-            for outputs in (target._outputs(model, chosen, runtime) for target in _targets()):
+            for outputs in (outputs_of(target, runtime) for target in _targets()):
                 found[outputs.runtime, outputs.kernels] = outputs
         # An old interpreter may not know an operator that a new one runs: one that can is enough.
         except (ToolMissing, UnusableModel) as error:
             failures.append(error)
     if not found:
         raise next((each for each in failures if isinstance(each, UnusableModel)), failures[0])
-    return Golden(chosen, tuple(found.values()))
+    return Golden(inputs, tuple(found.values()))
 
 
 def noise_inputs(model: Path, examples: int = EXAMPLES) -> NDArray[Any]:

@@ -17,7 +17,8 @@ import numpy as np
 from edge_targets import _answer, _energy, _on_device, _on_device_noise, _statistics, _unpack
 from edge_targets._base import Target
 from edge_targets._bundle import Bundle
-from edge_targets._cascade import Exits, run_cascade
+from edge_targets._cascade import NEVER, Exits, both_stages, kernels_of_both, pushed, run_cascade
+from edge_targets._cascade_file import FIRST, REST
 from edge_targets._deploy import Installer
 from edge_targets._errors import DeviceError, WrongInput
 from edge_targets._measurement import BenchmarkPlan, DeviceInfo, Kernels, Measurement, Provenance, Runtime, weaker
@@ -196,8 +197,10 @@ class Runner:
             self._transport.pull("outputs.npy", Path(folder, "outputs.npy"))
             return np.array(_outputs(Path(folder, "outputs.npy")), np.uint8)
 
-    def stages(self, request: dict[str, Any], examples: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def stages(self, request: dict[str, Any], examples: NDArray[Any]) -> tuple[Outputs, NDArray[Any]]:
         """The scores of both stages of a cascade for examples (n, ...), (n, 2, classes), and who left early, (n,).
+
+        Neither is checked: the shapes are the device's word.
 
         Args:
             request: its models, script and threshold, and what else the job needs.
@@ -205,11 +208,14 @@ class Runner:
         """
         files = {"outputs": self._transport.path("outputs.npy"), "left": self._transport.path("left.npy")}
         envelope = {**request, **files, "inputs": self._push_array(examples, "inputs.npy")}
-        self.ask("cascade", envelope, subject="one of the stages", timeout_s=EVALUATE_TIMEOUT_S)
+        answer = self.ask("cascade", envelope, subject="one of the stages", timeout_s=EVALUATE_TIMEOUT_S)
         with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
             for name in ("outputs.npy", "left.npy"):
                 self._transport.pull(name, Path(folder, name))
-            return np.array(_outputs(Path(folder, "outputs.npy"))), np.array(_outputs(Path(folder, "left.npy")))
+            scores, left = (np.array(_outputs(Path(folder, name))) for name in ("outputs.npy", "left.npy"))
+        kernels = kernels_of_both(*(_answer.text(answer, key) for key in ("kernels", "rest_kernels")))
+        name, version = (_answer.text(answer, key) for key in ("runtime", "runtime_version"))
+        return Outputs(kernels, name, version, _answer.device(answer).machine, scores), left
 
     def unpack(self, parcel: str, name: str) -> None:
         """Unpack a parcel of the work folder (`pipeline/ota.py`) into another file of it."""
@@ -233,6 +239,9 @@ class Runner:
             outputs=lambda path, inputs: self.outputs(path, inputs, "auto"),
             tensors=lambda opened, example: self.tensors(opened, example, "auto"),
             unpack=self.unpack,
+            stages=lambda folder, inputs, threshold: both_stages(
+                self, [f"{folder}/{name}" for name in (FIRST, REST)], inputs, threshold, "auto"
+            ),
         )
 
     def noise(
@@ -355,6 +364,11 @@ class RunnerTarget(Target):
     def _outputs(self, model: Path, inputs: NDArray[Any], runtime: Runtime) -> Outputs:
         with self._runner() as runner:
             return runner.outputs(model, inputs, runtime)
+
+    def _both_outputs(self, stages: tuple[Path, Path], inputs: NDArray[Any], runtime: Runtime) -> Outputs:
+        """The scores of both stages for each of a few inputs, (n, 2, classes), whoever is sure."""
+        with self._runner() as runner:
+            return both_stages(runner, pushed(runner, stages), inputs, NEVER, runtime)[0]
 
     def _deploy(self, bundle: Path) -> Deployment:
         whole = Bundle.read(bundle)

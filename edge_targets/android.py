@@ -16,7 +16,8 @@ from edge_targets._base import Capabilities
 from edge_targets._benchmark_flags import Delegate
 from edge_targets._benchmark_model import WHERE_TO_GET_IT
 from edge_targets._benchmark_tool import BenchmarkTool
-from edge_targets._bundle import MODEL, Bundle
+from edge_targets._bundle import Bundle
+from edge_targets._cascade_file import FIRST, REST
 from edge_targets._deploy import Installer
 from edge_targets._errors import ToolMissing, Unsupported, WrongAddress
 from edge_targets._measurement import BenchmarkPlan, DeviceInfo, Measurement, Provenance, Runtime, weaker
@@ -119,13 +120,16 @@ class AndroidTarget(RunnerTarget):
     def _deploy(self, bundle: Path) -> Deployment:
         whole = Bundle.read(bundle)
         with self._reach() as adb:
-            return self._installer(adb, whole.folder / MODEL).deploy(whole)
+            return self._installer(adb, whole.folder).deploy(whole)
 
     def _transport(self) -> Adb:
         return self._reach()
 
-    def _installer(self, adb: Adb, model: Path) -> Installer:
-        """What keeps models on the device, and tests them there by whatever can."""
+    def _installer(self, adb: Adb, bundle: Path) -> Installer:
+        """What keeps models on the device, and tests them there by whatever can.
+
+        benchmark_model runs both stages of a model in two, and knows of no threshold.
+        """
         plain = Installer(adb, self.label, self.models_root)
         if self._tool_path is None:
             return self._python_runner(adb).installer(self.label, self.models_root) if self._python else plain
@@ -134,8 +138,14 @@ class AndroidTarget(RunnerTarget):
             return plain
         return replace(
             plain,
-            outputs=lambda path, inputs: tool.outputs(model, inputs, machine, path),
+            outputs=lambda path, inputs: tool.outputs(bundle / FIRST, inputs, machine, path),
             tensors=tool.tensors,
+            stages=lambda folder, inputs, _: (
+                tool.both_outputs(
+                    (bundle / FIRST, bundle / REST), inputs, machine, [f"{folder}/{FIRST}", f"{folder}/{REST}"]
+                ),
+                None,
+            ),
         )
 
     @contextmanager

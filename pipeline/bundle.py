@@ -6,20 +6,20 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_targets._bundle import BUNDLE, MANIFEST, MODEL, Bundle, is_plain
-from edge_targets._errors import WrongInput
+from edge_targets._cascade_file import CASCADE, REST, RUN_CASCADE, CascadeFile, run_cascade_script
+from edge_targets._errors import TargetError, WrongInput
 from pipeline.errors import ModelError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REPORT = "report.json"
-CASCADE = "cascade.json"
 MOST_REPORT_BYTES = 64 * 2**20
 
 
@@ -33,7 +33,7 @@ def make_bundle(
 ) -> Bundle:
     """Put a model, golden vectors made from it on this machine, and `bundle.json` into a new folder.
 
-    The folder appears whole or not at all.
+    The folder appears whole or not at all. Of a run with an early exit, both stages come along, with what runs them.
 
     Args:
         source: a run's folder, or a `.tflite`.
@@ -48,15 +48,18 @@ def make_bundle(
         TargetError: the model cannot be run here.
         StorageError: the folder cannot be written.
     """
-    model = _model(source)
+    files = _files(source)
     plain = plain_name(name or known_as(source))
     with _appearing(folder) as half:
-        shutil.copyfile(model, half / MODEL)
-        if model.with_name(MANIFEST).is_file() and source.is_dir():
-            shutil.copyfile(model.with_name(MANIFEST), half / MANIFEST)
-        _save_golden(half, inputs)
-        parcel = _pack(half) if packed else ""
-        Bundle.write(half, plain, parcel)
+        for name_there, path in files.items():
+            shutil.copyfile(path, half / name_there)
+        if REST in files:
+            # Ours, and no other: it is code, and was made to run what this version deploys.
+            half.joinpath(RUN_CASCADE).write_bytes(run_cascade_script())
+        models = [half / model for model in (MODEL, REST) if model in files]
+        _save_golden(half, models, inputs)
+        parcels = [_pack(model) for model in models] if packed else [""]
+        Bundle.write(half, plain, parcels[0])
     return Bundle.read(folder)
 
 
@@ -74,40 +77,77 @@ def known_as(source: Path) -> str:
     return source.stem if source.is_file() else _told(source / REPORT)["recipe"]
 
 
-def _model(source: Path) -> Path:
-    """The model's file."""
+def _files(source: Path) -> dict[str, Path]:
+    """The files of a model that a bundle takes over, by their names there."""
     if source.is_file():
-        return source
+        return {MODEL: source}
+    told = _told(_report(source))
+    _must_be(source / MODEL, told["sha256"])
+    manifest = {MANIFEST: source / MANIFEST} if source.joinpath(MANIFEST).is_file() else {}
+    stages = _second_stage(source, told["cascade"]) if told["cascade"] or source.joinpath(CASCADE).is_file() else {}
+    return {MODEL: source / MODEL, **manifest, **stages}
+
+
+def _report(source: Path) -> Path:
+    """The report of a run."""
     report, model = source / REPORT, source / MODEL
     if not report.is_file() or not model.is_file():
         raise UsageError(
             f"There is no model in {source}." if source.is_dir() else f"There is no {source}.",
             expected=f"a .tflite, or a run's folder with {MODEL} and {REPORT}",
         )
-    if source.joinpath(CASCADE).is_file():
-        raise UsageError(
-            f"The model in {source} is two files, and what is deployed is one.",
-            expected="a run without the stage 'early_exit'",
-            mend=f"put model.tflite, model.rest.tflite, {CASCADE} and run_cascade.py on the device; or deploy "
-            f"{model}, the early head alone",
-        )
-    if hashlib.sha256(model.read_bytes()).hexdigest() != _told(report)["sha256"]:
+    return report
+
+
+def _second_stage(source: Path, told: dict[str, Any]) -> dict[str, Path]:
+    """What a model in two files has beside the first, once it is as the report says."""
+    missing = [name for name in (REST, CASCADE) if not source.joinpath(name).is_file()]
+    if missing:
         raise ModelError(
-            f"{model} is not the model that {report} speaks of.", mend="run the recipe again, or deploy the file itself"
+            f"The model in {source} is two files, and {missing[0]} is missing.",
+            expected=f"{MODEL}, {REST} and {CASCADE}, as the run left them",
+            mend="copy the whole folder, or run the recipe again",
         )
-    return model
+    try:
+        manifest = CascadeFile.read(source / CASCADE)
+    except TargetError as error:
+        raise ModelError(error.what, expected=error.expected, mend=error.mend) from error
+    if told.get("threshold") != manifest.threshold:
+        raise ModelError(
+            f"The threshold in {source / CASCADE} is {manifest.threshold:.9g}, and {REPORT} speaks of "
+            f"{told.get('threshold')!r:.40}.",
+            mend="set stages.early_exit.threshold and run the recipe again: what the report promises holds for its own",
+        )
+    for name, sha256 in manifest.sha256.items():
+        _must_be(source / name, sha256, CASCADE)
+        _must_be(source / name, told["stages"].get(name, ""))
+    return {REST: source / REST, CASCADE: source / CASCADE}
 
 
-def _told(report: Path) -> dict[str, str]:
-    """What a report says of its model."""
+def _must_be(model: Path, sha256: str, told_by: str = REPORT) -> None:
+    if hashlib.sha256(model.read_bytes()).hexdigest() != sha256:
+        raise ModelError(
+            f"{model} is not the model that {model.with_name(told_by)} speaks of.",
+            mend="run the recipe again, or deploy the file itself",
+        )
+
+
+def _told(report: Path) -> dict[str, Any]:
+    """What a report says of its model: `cascade` is empty where it is one file."""
     try:
         if report.stat().st_size > MOST_REPORT_BYTES:
             raise ValueError("it is too large")
         document = json.loads(report.read_bytes())
-        return {"recipe": str(document["recipe"]), "sha256": str(document["artifact"]["sha256"])}
+        cascade = document.get("cascade") or {}
+        stages = {str(stage["path"]): str(stage["sha256"]) for stage in cascade.get("stages", [])}
+        return {
+            "recipe": str(document["recipe"]),
+            "sha256": str(document["artifact"]["sha256"]),
+            "cascade": {"threshold": cascade["threshold"], "stages": stages} if cascade else {},
+        }
     except FileNotFoundError as error:
         raise UsageError(f"There is no {report}.", expected=f"a .tflite, or a run's folder with {REPORT}") from error
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{report} is not a report.", expected="the report.json of a run") from error
 
 
@@ -126,22 +166,25 @@ def plain_name(name: str) -> str:
     return name
 
 
-def _save_golden(folder: Path, inputs: NDArray[Any] | None) -> None:
-    from edge_targets._reference import golden_vectors
+def _save_golden(folder: Path, models: Sequence[Path], inputs: NDArray[Any] | None) -> None:
+    from edge_targets._reference import golden_stages, golden_vectors
 
     try:
-        golden_vectors(folder / MODEL, inputs).save(folder)
+        golden = (
+            golden_vectors(models[0], inputs) if len(models) == 1 else golden_stages((models[0], models[1]), inputs)
+        )
+        golden.save(folder)
     except WrongInput as error:
         error.mend = error.mend or "only a model of one input can be tried on a device before it is switched to"
         raise
 
 
-def _pack(folder: Path) -> str:
+def _pack(model: Path) -> str:
     from pipeline.ota import pack
 
-    parcel = pack(folder.joinpath(MODEL).read_bytes())
-    name = f"{MODEL}.{parcel.codec}"
-    folder.joinpath(name).write_bytes(parcel.data)
+    parcel = pack(model.read_bytes())
+    name = f"{model.name}.{parcel.codec}"
+    model.with_name(name).write_bytes(parcel.data)
     return name
 
 

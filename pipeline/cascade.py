@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_targets import _on_device_cascade
+from edge_targets._cascade import NEVER
 from edge_targets._measurement import TIMED
 from edge_targets._on_device_cascade import confidence
 from edge_targets.tflite_cost import operator_costs, total_macs
@@ -36,9 +35,6 @@ STAGE = "early_exit"
 
 EARLY, REST = "int8 early", "int8 rest"
 """What measurements call the two stages: neither is what `int8` stands for, the latency of a whole model."""
-
-NEVER = 2.0
-"""A threshold that no confidence reaches."""
 
 SURE = 1.645
 """Standard deviations that leave 5 % on one side."""
@@ -75,11 +71,6 @@ class Stages:
     def drop(self) -> float:
         """What the metric loses against the full path; below zero where it gains."""
         return round(self.full_value - self.value, 9)
-
-
-def runner() -> bytes:
-    """The script that runs both stages on a device: `python3 run_cascade.py cascade.json examples.npy`."""
-    return Path(_on_device_cascade.__file__).read_bytes()
 
 
 def exit_step(draft: Draft) -> Step | None:

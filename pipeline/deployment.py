@@ -68,8 +68,9 @@ def deploy(source: Path, devices: Sequence[Device], options: Options, progress: 
 
         model = {
             "sha256": bundle.version,
-            "size_bytes": bundle.folder.joinpath(MODEL).stat().st_size,
-            "packed_bytes": bundle.folder.joinpath(bundle.packed).stat().st_size if bundle.packed else None,
+            "size_bytes": bundle.size_bytes,
+            "packed_bytes": bundle.packed_bytes,
+            "files": {name: bundle.sha256[name] for name in bundle.models},
         }
         return _document("deploy", bundle.name, model, side_by_side("deploy", devices, work, progress))
 

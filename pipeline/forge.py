@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from edge_targets._cascade import NEVER
+from edge_targets._cascade_file import FIRST, REST, RUN_CASCADE, run_cascade_script
 from edge_targets.tflite_graph import parse_graph
 from pipeline import cascade, convert, intake, ota, sensitivity
 from pipeline.artifact import Artifact, Cascade, MixedPrecision, TensorSpec, sha256_of
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.draft import Step
     from pipeline.progress import Progress
     from pipeline.recipe import Recipe
-    from pipeline.settings import ModelFile
+    from pipeline.settings import ConvertSettings, MixedPrecisionSettings, ModelFile
     from pipeline.stage import Stage
 
 Files = dict[str, bytes]
@@ -146,14 +149,8 @@ def artifact(
             model = convert.to_tflite(folded, examples, settings)
             return {"model.tflite": convert.slim(model) if settings.slim else model}
         ranges = convert.with_ranges(folded, examples, settings)
-        per_channel = settings.granularity == "per_channel"
-
-        def quantize(kept: Collection[str]) -> bytes:
-            model = convert.quantized(ranges, per_channel=per_channel, keep_float=kept)
-            return convert.slim(model) if settings.slim else model
-
         against = before.path.read_bytes() if before is not None else None
-        found = sensitivity.mixed_precision(ranges, quantize, against, data, most_lost, progress)
+        found = sensitivity.mixed_precision(ranges, _way(ranges, settings, mixed), against, data, most_lost, progress)
         return {"model.tflite": found.model, "mixed.json": json.dumps(asdict(found.record)).encode()}
 
     files, _ = _remembered(cache, key, make, progress)
@@ -166,14 +163,28 @@ def artifact(
     return made if record is None else replace(made, mixed=MixedPrecision.of(json.loads(record)))
 
 
+def _way(ranges: bytes, settings: ConvertSettings, mixed: MixedPrecisionSettings) -> sensitivity.Way:
+    """How layers are kept out of int8, as a recipe has it."""
+
+    def quantize(kept: Collection[str], *, halves: bool = True) -> bytes:
+        per_channel = settings.granularity == "per_channel"
+        model = convert.quantized(ranges, per_channel=per_channel, kept=kept, kept_in=mixed.keep_in, halves=halves)
+        return convert.slim(model) if settings.slim else model
+
+    if mixed.keep_in == "float32":
+        return sensitivity.Way(quantize)
+    cheaper = functools.partial(quantize, halves=False)
+    return sensitivity.Way(quantize, mixed.keep_in, cheaper, convert.without_int16(ranges))
+
+
 def _two_stages(
     model: bytes, step: Step, precision: str, data: Dataset, cache: Cache, work: Path, progress: Progress
 ) -> Artifact:
     """Both files of a model with an early exit, with the script that runs them, and the threshold between them."""
-    parts = zip(convert.cut(model), ("model.tflite", "model.rest.tflite"), strict=True)
+    parts = zip(convert.cut(model), (FIRST, REST), strict=True)
     first, rest = (_laid_down(part, work / name, cache, progress, travels=True) for part, name in parts)
-    atomic_write_bytes(work / "run_cascade.py", cascade.runner())
-    uncut = replace(first, cascade=Cascade(rest, cascade.NEVER, 0.0))
+    atomic_write_bytes(work / RUN_CASCADE, run_cascade_script())
+    uncut = replace(first, cascade=Cascade(rest, NEVER, 0.0))
     key = key_of(
         kind="threshold",
         stages=[first.sha256, rest.sha256],

@@ -16,7 +16,6 @@ import pytest
 
 from pipeline.bundle import make_bundle
 from pipeline.cache import Cache
-from pipeline.errors import UsageError
 from pipeline.ota import Parcel, unpack
 from pipeline.progress import Progress
 from tests.small import write_tiny
@@ -135,8 +134,8 @@ def test_another_threshold_is_not_answered_from_the_cache(folder: Path) -> None:
     assert (first["threshold"], lower["threshold"], lower["exits"]) == (0.75, 0.25, 1.0)
 
 
-def test_a_bundle_of_two_files_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is two files, and what is deployed is one") as told:
-        make_bundle(folder, tmp_path / "bundle")
-    assert "run_cascade.py" in told.value.mend
-    assert not tmp_path.joinpath("bundle").exists()
+def test_both_files_make_a_bundle(folder: Path, tmp_path: Path) -> None:
+    bundle = make_bundle(folder, tmp_path / "bundle")
+    assert bundle.threshold == 0.75
+    assert bundle.sha256["run_cascade.py"] == hashlib.sha256(folder.joinpath("run_cascade.py").read_bytes()).hexdigest()
+    assert bundle.version == hashlib.sha256(folder.joinpath("cascade.json").read_bytes()).hexdigest()

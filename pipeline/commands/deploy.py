@@ -44,7 +44,8 @@ def command(
 ) -> None:
     """Put a model on devices: checked and tried there, then switched to in one step.
 
-    A device that fails keeps the model that it had. The version before stays there for --rollback.
+    A model with an early exit is two files, which come and go together. A device that fails keeps the model that it
+    had. The version before stays there for --rollback.
     """
     if (rollback or status) and (packed or measured or data is not None or (rollback and status)):
         raise click.UsageError("--rollback and --status each stand with MODEL or --name and --target alone.")
@@ -68,26 +69,36 @@ def command(
     else:
         for row in document["devices"]:
             _tell(row)
-        if document.get("benchmark") is not None:
-            from pipeline.report import render_benchmark
-
-            shared.draw(lambda console: render_benchmark(document["benchmark"], console))
+        for measurements in filter(None, map(document.get, ("benchmark", "benchmark_rest"))):
+            _draw(measurements)
     sys.exit(0 if document["ok"] else 3)
 
 
 def _measured(
     document: dict[str, Any], source: Path, named: Sequence[Device], data: Path | None, progress: Progress
 ) -> dict[str, Any]:
-    """The document with what `edgesmith benchmark` finds on the devices that took the model, under `benchmark`."""
+    """The document with what `edgesmith benchmark` finds on the devices that took the model, under `benchmark`.
+
+    Of a model in two files, what it finds of the second is under `benchmark_rest`.
+    """
     from edge_targets import BenchmarkPlan
     from pipeline import benchmark
 
     took = [device for device, row in zip(named, document["devices"], strict=True) if row["error"] is None]
     if not took:
         return {**document, "benchmark": None}
-    model = source if source.is_file() else source / "model.tflite"
-    found = benchmark.benchmark(model, took, benchmark.Options(BenchmarkPlan(), data), progress)
-    return {**document, "benchmark": found, "ok": document["ok"] and found["ok"]}
+    files = [source] if source.is_file() else [source / name for name in document["model"]["files"]]
+    # The examples are for the first of two files: the second takes features.
+    asked = (benchmark.Options(BenchmarkPlan(), inputs) for inputs in (data, None))
+    found = [benchmark.benchmark(model, took, each, progress) for model, each in zip(files, asked, strict=False)]
+    by_file = dict(zip(("benchmark", "benchmark_rest"), found, strict=False))
+    return {**document, **by_file, "ok": document["ok"] and all(each["ok"] for each in found)}
+
+
+def _draw(measurements: dict[str, Any]) -> None:
+    from pipeline.report import render_benchmark
+
+    shared.draw(lambda console: render_benchmark(measurements, console))
 
 
 def _tell(row: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.edge_targets.stages import run_of_two_files
 from tests.small import Command
 
 pytestmark = [pytest.mark.e2e]
@@ -50,6 +51,23 @@ def test_what_was_deployed_is_measured_where_it_was_taken(edgesmith: Command) ->
     [row] = document["benchmark"]["devices"]
     assert row["measurement"]["median_us"] > 0
     assert document["benchmark"]["model"]["sha256"] == document["devices"][0]["sha256"]
+
+
+def test_a_model_in_two_files_is_deployed_and_measured(edgesmith: Command, tmp_path: Path) -> None:
+    document = told(edgesmith, run_of_two_files(tmp_path / "run"), "--benchmark")
+    [device] = document["devices"]
+    assert device["self_test"]["why"].endswith("4 of 8 leave early, as they should")
+    assert device["sha256"] == document["model"]["sha256"]
+    measured = [document[name]["model"]["sha256"] for name in ("benchmark", "benchmark_rest")]
+    assert measured == list(document["model"]["files"].values())
+    tampered = run_of_two_files(tmp_path / "tampered")
+    path = tampered / "cascade.json"
+    path.write_text(path.read_text().replace("0.484", "0.3"))
+    done = edgesmith("deploy", tampered, "--target", "host")
+    assert done.returncode == 3
+    assert "is 0.3, and report.json speaks of 0.484" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert told(edgesmith, "--status", "--name", "net")["devices"][0]["sha256"] == device["sha256"]
 
 
 def test_a_device_that_fails_is_exit_3_and_a_sentence(edgesmith: Command) -> None:

@@ -30,9 +30,11 @@ from edge_targets._energy_android import battery_energy
 from edge_targets.android import AndroidTarget
 from edge_targets.host import HostTarget
 from edge_targets.tflite_graph import Tensor
+from pipeline.bundle import make_bundle
 from tests.edge_targets import benchmark_model_fake
 from tests.edge_targets.adb_program import AdbServer
 from tests.edge_targets.adbd_fake import FakeAdbd
+from tests.edge_targets.stages import run_of_two_files
 from tests.edge_targets.test_energy_android import battery
 
 PLAN = BenchmarkPlan(num_threads=2, warmup_runs=3, num_runs=20, min_secs=0)
@@ -185,6 +187,19 @@ def test_a_model_stays_on_the_device(
     assert (done.self_test.ok, done.self_test.exact, done.changed) == (True, True, True)
     assert Path(done.path).read_bytes() == bundle.joinpath("model.tflite").read_bytes()
     assert Path(done.path).is_relative_to(device.root / "tmp & $(more)/models/net")
+    assert target.deployed("net") == replace(done, self_test=None, changed=False)
+
+
+@pytest.mark.parametrize("runner", ["benchmark_model", "python"])
+def test_a_model_in_two_files_stays_on_the_device(runner: str, android: Make, tool: Path, tmp_path: Path) -> None:
+    target = android(**{runner: tool if runner == "benchmark_model" else sys.executable})
+    bundle = make_bundle(run_of_two_files(tmp_path / "run"), tmp_path / "bundle")
+    done = target.deploy(bundle.folder)
+    assert done.self_test is not None
+    assert (done.self_test.ok, done.self_test.exact) == (True, True)
+    # Who leaves early is for the program to decide that runs both: benchmark_model does not.
+    assert ("leave early" in done.self_test.why) == (runner == "python")
+    assert done.path.endswith("/net/current/cascade.json")
     assert target.deployed("net") == replace(done, self_test=None, changed=False)
 
 

@@ -31,6 +31,7 @@ from edge_targets.host import HostTarget
 SOURCE = Path(_on_device_cascade.__file__)
 DEVICE = {"machine": "m", "cpu_model": "c", "cores": 2, "memory_bytes": 8, "os": "o", "python": "3"}
 FACTS = {"protocol": 1, "job": "cascade", "device": DEVICE, "runtime": "r", "runtime_version": "1", "kernels": "k"}
+FACTS["rest_kernels"] = "k"
 SCORES = np.arange(18, dtype=np.int8).reshape(3, 2, 3)
 LEFT = np.array([True, False, True])
 

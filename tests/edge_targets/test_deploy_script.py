@@ -16,6 +16,8 @@ SCRIPT = Path(__file__).parents[2] / "edge_targets" / "_on_device_deploy.sh"
 BUSY, DAMAGED, NOT_INSTALLED, NO_PREVIOUS, UNWRITABLE, NO_TOOL, NO_FOLDER = range(20, 27)
 TOOLS = ("cat", "chmod", "ln", "mkdir", "mv", "printf", "readlink", "rm", "sha256sum", "sleep", "sync")
 
+TWO_FILES = " in two files"
+
 CHANGING = ("chmod", "ln", "mkdir", "mv", "rm", "sync")
 
 # Stands in the place of every command that changes something: what ends between two of them, ends before the second.
@@ -105,15 +107,23 @@ class Device:
         return process.returncode
 
     def push(self, content: str) -> str:
-        """What a host pushes; returns the version."""
+        """What a host pushes; returns the version. "… in two files" is a model in two files."""
         work = self.home / "work"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-        for name in ("model.tflite", "golden-inputs.npy"):
+        key = "cascade.json" if content.endswith(TWO_FILES) else "model.tflite"
+        for name in ("model.tflite", "golden-inputs.npy", *(["model.rest.tflite"] if key == "cascade.json" else [])):
             work.joinpath(name).write_text(f"{name} {content}")
+        if key == "cascade.json":
+            work.joinpath(key).write_text(" ".join(sha256(path) for path in sorted(work.glob("model*"))))
+        self.list_files()
+        return sha256(work / key)
+
+    def list_files(self) -> None:
+        work = self.home / "work"
+        work.joinpath("SHA256SUMS").unlink(missing_ok=True)
         sums = [f"{sha256(path)}  {path.name}\n" for path in sorted(work.iterdir())]
         work.joinpath("SHA256SUMS").write_text("".join(sums))
-        return sha256(work / "model.tflite")
 
     def deploy(self, content: str, **env: str) -> tuple[int, ...]:
         version = self.push(content)
@@ -126,7 +136,8 @@ class Device:
             wanted, name = line.split("  ")
             assert sha256(folder / name) == wanted
         model = folder.joinpath("model.tflite").read_text()
-        assert folder.readlink() == Path("versions", sha256(folder / "model.tflite"))
+        key = "cascade.json" if model.endswith(TWO_FILES) else "model.tflite"
+        assert folder.readlink() == Path("versions", sha256(folder / key))
         return model.removeprefix("model.tflite ")
 
     def must_be_tidy(self) -> None:
@@ -171,6 +182,32 @@ def test_versions_come_and_go(device: Device) -> None:
     device.must_be_tidy()
 
 
+def test_one_file_and_two_come_and_go(device: Device) -> None:
+    for content in ("one", f"two{TWO_FILES}", f"three{TWO_FILES}"):
+        assert device.deploy(content) == (0, 0)
+    assert (device.content(), device.content("previous")) == (f"three{TWO_FILES}", f"two{TWO_FILES}")
+    assert device.ask("rollback") == 0
+    assert device.deploy("one") == (0, 0)
+    assert (device.content(), device.content("previous")) == ("one", f"two{TWO_FILES}")
+    assert device.ask("rollback") == 0
+    assert (device.content(), device.content("previous")) == (f"two{TWO_FILES}", "one")
+    device.must_be_tidy()
+
+
+@pytest.mark.parametrize("name", ["model.tflite", "model.rest.tflite", "cascade.json"])
+def test_of_two_files_each_must_be_what_the_version_means(name: str, device: Device) -> None:
+    """Another file with a list that fits it is refused: the version names `cascade.json`, and that both files."""
+    version = device.push(f"two{TWO_FILES}")
+    work = device.home / "work"
+    work.joinpath(name).write_text(work.joinpath(name).read_text() + " ")
+    device.list_files()
+    assert device.ask("install", version) == DAMAGED
+    version = device.push(f"two{TWO_FILES}")
+    work.joinpath(name).unlink()
+    device.list_files()
+    assert device.ask("install", version) == DAMAGED
+
+
 NOTHING = "0" * 64
 """A version that is not there: discarding it does nothing but mend."""
 
@@ -200,6 +237,7 @@ def test_killed_at_any_step_the_old_or_the_new_is_whole(name: str, half: str, tm
     for content in ("zero", "one"):
         assert device.deploy(content) == (0, 0)
     shutil.copytree(device.home, tmp_path / "before", symlinks=True)
+    new = f"two{TWO_FILES}"
     steps = 0
     seen = set()
     killed = True
@@ -208,18 +246,18 @@ def test_killed_at_any_step_the_old_or_the_new_is_whole(name: str, half: str, tm
         shutil.rmtree(device.home)
         shutil.copytree(tmp_path / "before", device.home, symlinks=True)
         env = ending_at(steps, half, commands, device)
-        codes = device.deploy("two", **env)
+        codes = device.deploy(new, **env)
         if -9 not in codes:
             codes += (device.ask("rollback", env=env),)
         killed = -9 in codes
-        assert device.content() in ("one", "two")
+        assert device.content() in ("one", new)
         assert device.ask("discard", NOTHING) == NOT_INSTALLED
         seen.add((device.content(), device.content("previous")))
-        assert device.deploy("two") == (0, 0)
-        assert (device.content(), device.content("previous")) == ("two", "one"), f"step {steps}"
+        assert device.deploy(new) == (0, 0)
+        assert (device.content(), device.content("previous")) == (new, "one"), f"step {steps}"
         device.must_be_tidy()
     assert steps > 25, "the commands were not met"
-    assert seen == {("one", "zero"), ("two", "one"), ("one", "two")}
+    assert seen == {("one", "zero"), (new, "one"), ("one", new)}
 
 
 def test_killed_while_it_mends_it_takes_no_switch_for_begun_that_was_not(dash: Device, tmp_path: Path) -> None:

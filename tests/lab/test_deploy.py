@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,8 +14,11 @@ from edge_targets._bundle import Bundle
 from edge_targets._deploy import InBetween
 from edge_targets._parity import Deployment
 from pipeline.bundle import make_bundle
+from tests.edge_targets.stages import run_of_two_files
 from tests.lab.lab import Lab
 from tests.lab.pi import Pi
+from tests.lab.test_android import PYTHON
+from tests.lab.test_android import target as on_phone
 from tests.lab.test_raspberry_pi import target, unplugged_when
 
 DATA = Path(__file__).parents[1] / "edge_targets" / "data"
@@ -47,6 +52,58 @@ def test_a_second_version_is_tried_there_and_goes_back(lab: Lab, versions: tuple
     assert lab.pis[0].root.joinpath(second.path.lstrip("/")).parent.is_symlink()
     with lab.pis[0].without_python():
         assert board.rollback("net").sha256 == old.version
+
+
+def test_a_model_in_two_files_is_tried_there_and_comes_and_goes(
+    lab: Lab, versions: tuple[Bundle, Bundle], tmp_path: Path
+) -> None:
+    """On a 64-bit board with the kernels of this machine, on a 32-bit one with others; and by adb."""
+    single = versions[0]
+    run = run_of_two_files(tmp_path / "run")
+    both = make_bundle(run, tmp_path / "both", packed=True)
+    board = target(lab.pis[0])
+    board.deploy(single.folder)
+    done = board.deploy(both.folder)
+    assert done.self_test is not None
+    assert (done.self_test.kernels, done.self_test.exact) == ("xnnpack", True)
+    assert "of ai_edge_litert" in done.self_test.why
+    assert done.self_test.why.endswith("4 of 8 leave early, as they should")
+    there = lab.pis[0].root / done.path.lstrip("/")
+    inputs = there.with_name("golden-inputs.npy")
+    said = [
+        sys.executable,
+        "-I",
+        str(run / "run_cascade.py"),
+        str(run / "cascade.json"),
+        str(inputs),
+    ]
+    here = subprocess.run(said, capture_output=True, text=True, check=True, timeout=60).stdout
+    folder = Path(done.path).parent
+    argv = ["python3", *(str(folder / name) for name in ("run_cascade.py", "cascade.json", "golden-inputs.npy"))]
+    assert lab.pis[0].run(argv).splitlines() == here.splitlines()
+    with lab.pis[0].without_python():
+        assert board.rollback("net").sha256 == single.version
+        assert board.rollback("net").path == done.path
+    small = target(lab.armhf, wheels=lab.wheels["armv7l"], folder="carried").deploy(both.folder)
+    assert small.self_test is not None
+    assert (small.self_test.ok, small.self_test.runtime.split()[0]) == (True, "tflite_runtime")
+    phone = on_phone(lab.android, python=PYTHON).deploy(both.folder)
+    assert phone.self_test is not None
+    assert (phone.self_test.exact, Path(phone.path).name) == (True, "cascade.json")
+
+
+@pytest.mark.parametrize("there", ["model.rest.tflite", "inputs.npy"])
+def test_unplugged_between_the_two_files_or_while_they_are_tried_the_old_stays(
+    there: str, lab: Lab, versions: tuple[Bundle, Bundle], tmp_path: Path
+) -> None:
+    both = make_bundle(run_of_two_files(tmp_path / "run"), tmp_path / "both")
+    pi = lab.pis[0]
+    target(pi).deploy(versions[0].folder)
+    with unplugged_when(pi, there), pytest.raises(TargetError):
+        target(pi).deploy(both.folder)
+    pi.restart()
+    assert in_use(pi) == versions[0].version
+    assert target(pi).deploy(both.folder).previous_sha256 == versions[0].version
 
 
 @pytest.mark.parametrize("there", ["SHA256SUMS", "golden-inputs.npy", "inputs.npy"])

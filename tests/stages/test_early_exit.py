@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_targets._base import Target
+from edge_targets._cascade import NEVER
 from edge_targets._on_device_cascade import confidence
 from edge_targets.host import HostTarget
 from edge_targets.tflite_graph import Graph, parse_graph
@@ -112,7 +113,7 @@ def test_the_features_have_one_scale_in_both_files(cut: Cut) -> None:
 
 
 def test_two_files_give_what_one_gave(cut: Cut, tmp_path: Path) -> None:
-    found = cascade.run(cut.artifact, [stored(cut)], cascade.NEVER)
+    found = cascade.run(cut.artifact, [stored(cut)], NEVER)
     assert not found.left.any()
     whole = tmp_path / "whole.tflite"
     whole.write_bytes(cut.whole)
@@ -128,7 +129,7 @@ def final_alone(draft: Draft, cut: Cut) -> NDArray[Any]:
 
 
 def test_the_device_decides_who_leaves(cut: Cut) -> None:
-    everyone = cascade.run(cut.artifact, [stored(cut)], cascade.NEVER)
+    everyone = cascade.run(cut.artifact, [stored(cut)], NEVER)
     sure = np.sort(confidence(everyone.early, cut.artifact.outputs[0].scale, cut.artifact.outputs[0].zero_point))
     threshold = float(sure[32])
     # In two batches: what is asked once must not be kept for the next.
@@ -177,7 +178,7 @@ def test_the_threshold_is_chosen_without_the_test_split(cut: Cut) -> None:
 
 
 def test_a_threshold_that_cannot_be_met_is_told(cut: Cut) -> None:
-    found = cascade.run(cut.artifact, [quantize(x, cut.artifact.inputs[0]) for x, _ in val(cut)], cascade.NEVER)
+    found = cascade.run(cut.artifact, [quantize(x, cut.artifact.inputs[0]) for x, _ in val(cut)], NEVER)
     early, final = (scores.argmax(axis=-1) for scores in cascade.scores_of(cut.artifact, found))
     apart = np.flatnonzero(early != final)
     assert len(apart)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline._tf import fix_seed, keras, tf
-from pipeline.convert import to_float32, to_int8
+from pipeline.convert import cut, to_float32, to_int8
 from pipeline.draft import Draft
 
 FOLDER = Path(__file__).parent
@@ -66,7 +66,24 @@ def make_digits() -> None:
     FOLDER.joinpath("digits_int8.tflite").write_bytes(to_int8(Draft.of(model), images))
 
 
+def make_stages() -> None:
+    """A net in two stages, as int8: early scores and features, features to final scores. With biases, as above."""
+    fix_seed(1)
+    layers = keras.layers
+    some = keras.initializers.RandomNormal(stddev=0.5, seed=1)
+    image = layers.Input((8, 8, 1), name="image")
+    features = layers.Conv2D(4, 3, activation="relu", bias_initializer=some, name="conv1")(image)
+    early = layers.Dense(3, bias_initializer=some, name="early_scores")(layers.Flatten()(features))
+    x = layers.Conv2D(4, 3, activation="relu", bias_initializer=some, name="conv2")(features)
+    final = layers.Dense(3, bias_initializer=some, name="logits")(layers.Flatten()(x))
+    images = np.random.default_rng(0).random((20, 8, 8, 1), np.float32)
+    first, rest = cut(to_int8(Draft.of(keras.Model(image, [early, final], name="stages")), images))
+    FOLDER.joinpath("stages_first_int8.tflite").write_bytes(first)
+    FOLDER.joinpath("stages_rest_int8.tflite").write_bytes(rest)
+
+
 if __name__ == "__main__":
     make_conv()
     make_recurrent()
     make_digits()
+    make_stages()
