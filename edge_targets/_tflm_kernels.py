@@ -28,7 +28,7 @@ SignalOverlapAdd SignalPCAN SignalRfft SignalStacker SignalWindow
 """
 CUSTOM_KERNELS = frozenset(_CUSTOM.split())
 _TAKES_UINT8 = frozenset(("QUANTIZE", "DEQUANTIZE", "CAST", "RESHAPE", "SQUEEZE", "IF", "WHILE", "CALL_ONCE"))
-_NO_INT16 = frozenset(("L2_NORMALIZATION", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RESIZE_BILINEAR"))
+NO_INT16 = frozenset(("GATHER", "L2_NORMALIZATION", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RESIZE_BILINEAR"))
 # Types that none of its kernels computes with.
 _NEVER = frozenset(("float16", "float64", "bfloat16", "complex64", "complex128", "string", "variant", "uint64"))
 _FLOATS = ("float32", "float16", "bfloat16")
@@ -56,7 +56,7 @@ def _of_types(kind: str, tensors: list[Tensor]) -> tuple[str, str] | None:
             return f"TensorFlow Lite Micro does not compute with {tensor.dtype} ('{tensor.name}')", FULLY_INT8
         if tensor.dtype == "uint8" and kind not in _TAKES_UINT8:
             return f"its kernel in TensorFlow Lite Micro takes int8, and '{tensor.name}' is uint8", FULLY_INT8
-        if tensor.dtype == "int16" and kind in _NO_INT16:
+        if tensor.dtype == "int16" and kind in NO_INT16:
             return f"its kernel in TensorFlow Lite Micro takes no int16 ('{tensor.name}')", FULLY_INT8
     return None
 

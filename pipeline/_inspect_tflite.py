@@ -19,6 +19,7 @@ from pipeline.dataset import ArraySplit
 from pipeline.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -75,7 +76,8 @@ def tflite_facts(
             "arena_bytes": least_arena_bytes(graph),
             "weights": sum(layer.weights for layer in layers),
             "sparsity": verify.sparsity(layers),
-            "float_layers": _float_layers(graph),
+            "float_layers": _layers_in(FLOATS, graph, beside=("int8", "uint8", "int16")),
+            "int16_layers": _layers_in({"int16"}, graph, beside=("int8", "uint8")),
             "float_tensors": sum(t.dtype in FLOATS for sub in graph.subgraphs() for t in sub.tensors),
         },
         "operators": _operators(graph, costs, layers, placed),
@@ -84,12 +86,12 @@ def tflite_facts(
     }
 
 
-def _float_layers(graph: Graph) -> list[str]:
-    """The operators that compute in float beside others that do not: kept by mixed precision, or left by a fault."""
+def _layers_in(types: Collection[str], graph: Graph, *, beside: Collection[str]) -> list[str]:
+    """Operators that compute in some types beside others that do not: kept by mixed precision, or left by a fault."""
     made = [(one, graph.tensors[one.outputs[0]].dtype) for one in graph.operators if one.outputs]
-    floats = [one for one, dtype in made if dtype in FLOATS and one.kind != "DEQUANTIZE"]
-    mixed = any(dtype in ("int8", "uint8", "int16") and one.kind != "QUANTIZE" for one, dtype in made)
-    return list(dict.fromkeys(one.name for one in floats)) if mixed else []
+    computing = [(one, dtype) for one, dtype in made if one.kind not in ("QUANTIZE", "DEQUANTIZE")]
+    mixed = any(dtype in beside for _, dtype in computing)
+    return list(dict.fromkeys(one.name for one, dtype in computing if dtype in types)) if mixed else []
 
 
 def _travelling(content: bytes, pack: bool) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class LayerGain:
-    """What it brings to keep one layer out of int8: its output, and what reads that, alone in float.
+    """What it brings to keep one layer out of int8: its output, and what reads that, alone in float or int16.
 
     Attributes:
         layer: its name in the layer table.
@@ -59,7 +59,7 @@ class MixedPrecision:
     """The search for the fewest layers to keep out of int8: what was found, and what it costs.
 
     Attributes:
-        kept_in: the precision of the layers that are kept.
+        kept_in: the precision of the layers that are kept: float32, or int16 for int16 activations.
         kept: their names, in the order of execution.
         riders: operators without weights between kept layers, which stay with them.
         gains: what each layer brings alone, most first; empty where full int8 was good enough.
@@ -69,6 +69,7 @@ class MixedPrecision:
         evaluations: how many models were evaluated; never more than `most_evaluations`.
         int8_size_bytes, size_bytes: the file in full int8, and as it is kept.
         int8_median_us, median_us: the median latency of both on this machine, None where it was not measured.
+        weight_bits: of the convolutions and dense layers that are kept: 32, 8, or 16 in two halves of int8.
     """
 
     kept_in: str
@@ -86,6 +87,7 @@ class MixedPrecision:
     size_bytes: int
     int8_median_us: float | None = None
     median_us: float | None = None
+    weight_bits: int = 32
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Self:

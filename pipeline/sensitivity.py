@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edge_targets import BenchmarkPlan, TargetError
 from edge_targets.tflite_graph import Graph, Operator, parse_graph, weight_tensors
@@ -22,7 +22,7 @@ from pipeline.errors import ModelError
 from pipeline.interpreter import interpreter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -36,6 +36,26 @@ PLAN = BenchmarkPlan(num_runs=50, warmup_runs=5, min_secs=0.1, max_secs=2.0)
 BEFORE_THE_SEARCH = 1
 """Evaluations that are made anyway: the float model's."""
 
+WEIGHT_BITS = {"float32": 32, "int16": 16}
+"""Of convolutions and dense layers that are kept, where nothing cheaper is enough."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How layers are kept out of int8.
+
+    Attributes:
+        quantize: makes the model int8, but for the operators whose outputs' names it is given.
+        kept_in: what those are.
+        cheaper: does so in fewer bytes and less time, and may be too coarse: it is tried at last, on what was found.
+        unable: operators that must stay in int8, by the names of their first outputs.
+    """
+
+    quantize: Callable[[Collection[str]], bytes]
+    kept_in: Literal["float32", "int16"] = "float32"
+    cheaper: Callable[[Collection[str]], bytes] | None = None
+    unable: Collection[str] = ()
+
 
 @dataclass(frozen=True)
 class Mixed:
@@ -47,17 +67,17 @@ class Mixed:
 
 def mixed_precision(
     calibrated: bytes,
-    quantize: Callable[[Collection[str]], bytes],
+    way: Way,
     baseline: bytes | None,
     data: Dataset,
     max_accuracy_drop: float,
     progress: Progress,
 ) -> Mixed:
-    """Quantize a model, and keep as few layers in float as the budget allows.
+    """Quantize a model, and keep as few layers out of int8 as the budget allows.
 
     Args:
         calibrated: the float `.tflite` with the ranges, as `convert.calibrated` gives it.
-        quantize: makes it int8, but for the operators whose outputs' names it is given.
+        way: makes it int8 but for some layers.
         baseline: the float `.tflite` that the metric is compared with; None: the calibrated one.
         data: its validation split decides; the test split is not looked at.
         max_accuracy_drop: the most that the metric may lose.
@@ -69,13 +89,18 @@ def mixed_precision(
     Raises:
         ModelError, TargetError: the model cannot be had in full int8, or does not run.
     """
-    layers = Layers(parse_graph(calibrated))
+    layers = Layers(parse_graph(calibrated), way.unable)
+    for sentence in layers.unable():
+        progress.note(f"mixed precision: {sentence}")
     judge = _Judge(data, baseline or calibrated)
+    # As the check of the budget rounds: 0.99 - 0.01 is a little more than 0.98 in binary.
+    goal = round(judge.float_value - max_accuracy_drop, 9)
+    last = 0 if way.cheaper is None else 1  # evaluation, which the search must leave
     made: dict[Kept, bytes] = {}
 
     def quantized(kept: Kept) -> bytes:
         if kept not in made:
-            made[kept] = quantize(layers.tensors_of(kept))
+            made[kept] = way.quantize(layers.tensors_of(kept))
         return made[kept]
 
     with progress.bar("mixed precision", len(layers.names) + BESIDE_THE_LAYERS) as bar:
@@ -94,50 +119,77 @@ def mixed_precision(
         found = fewest(
             layers.names,
             evaluate,
-            # As the check of the budget rounds: 0.99 - 0.01 is a little more than 0.98 in binary.
-            round(judge.float_value - max_accuracy_drop, 9),
+            goal,
             together=layers.together,
             sqnr_db=sqnr_db,
-            spent=BEFORE_THE_SEARCH,
+            spent=BEFORE_THE_SEARCH + last,
         )
-    plain, model = quantized(frozenset()), quantized(found.kept)
+        found = replace(found, evaluations=found.evaluations - last)
+        plain, model, bits = quantized(frozenset()), quantized(found.kept), WEIGHT_BITS[way.kept_in]
+        if way.cheaper is not None and found.kept and found.value >= goal:
+            less, found = _once_more(way.cheaper(layers.tensors_of(found.kept)), found, judge, goal)
+            model, bits = (model, bits) if less is None else (less, 8)
     record = _record(found, layers, judge, sqnr_db, max_accuracy_drop, (plain, model))
-    return Mixed(model, record)
+    return Mixed(model, replace(record, kept_in=way.kept_in, weight_bits=bits))
+
+
+def _once_more(cheaper: bytes, found: Found, judge: _Judge, goal: float) -> tuple[bytes | None, Found]:
+    """The cheaper model of what was found, None where it is not good enough; and what was found of it."""
+    value, evaluations = judge.value(cheaper), found.evaluations + 1
+    if value < goal:
+        return None, replace(found, evaluations=evaluations)
+    return cheaper, replace(found, evaluations=evaluations, value=value)
 
 
 class Layers:
-    """The layers of a calibrated float model that may be kept in float: those with weights, by the layer table's names.
+    """The layers of a calibrated float model that may be kept: those with weights, by the layer table's names.
+
+    Args:
+        graph: the model.
+        unable: operators that must stay in int8, by the names of their first outputs.
 
     Attributes:
         names: in the order of execution; operators of one name, such as the steps of a recurrent layer, are one layer.
-        together: for each, itself and the layers that read its output: a tensor is float only if both sides are.
+        together: for each, itself and the layers that read its output: a tensor is kept only if both sides are.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, unable: Collection[str] = ()) -> None:
         self._graph = graph
-        with_weights = {id(operator) for operator, _ in weight_tensors(graph)}
+        able = [one for one in graph.operators if not one.outputs or graph.tensors[one.outputs[0]].name not in unable]
+        self._able = {id(operator) for operator in able}
+        with_weights = {id(operator) for operator, _ in weight_tensors(graph)} & self._able
         self._weighted = [operator for operator in graph.operators if id(operator) in with_weights]
         self._computed = {tensor for operator in graph.operators for tensor in operator.outputs}
         self.names = tuple(dict.fromkeys(operator.name for operator in self._weighted))
         self.together = {name: self._with_readers(name) for name in self.names}
 
     def operators_of(self, kept: Collection[str]) -> list[Operator]:
-        """The operators that are float with these layers: theirs, and those without weights that read nothing else."""
+        """The operators that are kept with these layers: theirs, and those without weights that read nothing else."""
         weighted = {id(operator) for operator in self._weighted}
-        floats: set[int] = set()
+        kept_tensors: set[int] = set()
         found = []
         for operator in self._graph.operators:
             computed = [tensor for tensor in operator.inputs if tensor in self._computed]
-            rides = bool(computed) and all(tensor in floats for tensor in computed)
+            rides = id(operator) in self._able and bool(computed) and all(tensor in kept_tensors for tensor in computed)
             if operator.name in kept if id(operator) in weighted else rides:
                 found.append(operator)
-                floats.update(operator.outputs)
+                kept_tensors.update(operator.outputs)
         return found
 
     def riders_of(self, kept: Collection[str]) -> tuple[str, ...]:
         """The names of those among them that have no weights."""
         names = (operator.name for operator in self.operators_of(kept))
         return tuple(dict.fromkeys(name for name in names if name not in kept))
+
+    def unable(self) -> Iterator[str]:
+        """What cannot be kept, in a sentence for each kind of operators."""
+        found: dict[str, dict[str, None]] = {}
+        for operator in self._graph.operators:
+            if id(operator) not in self._able:
+                found.setdefault(operator.kind, {})[f"'{operator.name}'"] = None
+        for kind, names in found.items():
+            told = ", ".join(list(names)[:3]) + (" …" if len(names) > 3 else "")
+            yield f"{kind} of {told} has no int16 kernel to rely on, and stays in int8"
 
     def tensors_of(self, kept: Collection[str]) -> set[str]:
         """The names of their first outputs, as `convert.quantized` wants them."""
@@ -202,7 +254,7 @@ def _record(
     most_first = sorted(found.gains, key=lambda name: (-found.gains[name], sqnr_db.get(name, 0.0)))
     int8_median_us, median_us = _medians_us(models) if found.kept else (None, None)
     return MixedPrecision(
-        kept_in="float32",
+        kept_in="",
         kept=tuple(name for name in layers.names if name in found.kept),
         riders=layers.riders_of(found.kept),
         gains=tuple(LayerGain(name, _finite(found.gains[name]), _finite(sqnr_db.get(name))) for name in most_first),

@@ -37,7 +37,12 @@ class ModelFile(Settings):
 class MixedPrecisionSettings(Settings):
     """Keep the fewest layers out of int8 that keep the task's metric within its budget, measured layer by layer."""
 
-    keep_in: Literal["float32"] = Field("float32", description="The precision of the layers that are kept.")
+    keep_in: Literal["float32", "int16"] = Field(
+        "float32",
+        description="The precision of the layers that are kept: float32, which processors run fast; or int16 (the 16x8 "
+        "kernels), for runtimes of integers alone: TensorFlow Lite Micro, Ethos-U. tflite-runtime 2.14 has no int16 "
+        "beside int8.",
+    )
     max_accuracy_drop: float | None = Field(
         None,
         ge=0,
@@ -78,7 +83,8 @@ class ConvertSettings(Settings):
     )
 
     mixed_precision: MixedPrecisionSettings | None = Field(
-        None, description="Keep the layers that int8 harms most in float; one evaluation a layer and ten at most."
+        None,
+        description="Keep the layers that int8 harms most in float or int16; one evaluation a layer and ten at most.",
     )
 
     @property

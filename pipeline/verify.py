@@ -199,7 +199,8 @@ def byte_checks(
 ) -> list[Check]:
     """What the stages promised, against what the bytes show.
 
-    Float tensors break the promise of int8, but for those of the layers that mixed precision kept: they were chosen.
+    Tensors of float or int16 break the promise of int8, but for those of the layers that mixed precision kept in it:
+    they were chosen.
     """
     return graph_checks(parse_graph(model), layers, draft, mixed, precision)
 
@@ -214,11 +215,14 @@ def graph_checks(
     """`byte_checks` of bytes that have been read."""
     graphs = graph.subgraphs()
     chosen = _touched(graphs[0], (*mixed.kept, *mixed.riders)) if mixed else frozenset[int]()
-    floats = [tensor for graph in graphs for tensor in graph.tensors if tensor.dtype in FLOATS]
-    others = [tensor.name for tensor in floats if id(tensor) not in chosen]
+    kinds = frozenset({"int16"}) if mixed and mixed.kept_in == "int16" else FLOATS
+    wider = [tensor for graph in graphs for tensor in graph.tensors if tensor.dtype in FLOATS | kinds]
+    others = [tensor.name for tensor in wider if id(tensor) not in chosen or tensor.dtype not in kinds]
     shown = ", ".join(others[:3]) + (" …" if len(others) > 3 else "")
-    why = ". ".join(filter(None, (f"float: {shown}" if others else "", _chosen(mixed))))
-    int8_only = Check.at_most("int8_only", len(others), 0, "float tensors", why)
+    # What is not int8 is float, but where int16 was allowed it may be that.
+    unit, told = ("float tensors", "float") if kinds is FLOATS else ("other tensors", "neither int8 nor chosen")
+    why = ". ".join(filter(None, (f"{told}: {shown}" if others else "", _chosen(mixed))))
+    int8_only = Check.at_most("int8_only", len(others), 0, unit, why)
     checks = [int8_only if precision == "int8" else _precision.precision_check(graphs[0], precision)]
     promised = [step.promises["min_sparsity"] for step in draft.steps if "min_sparsity" in step.promises]
     if promised and "sparse" in draft.traits:
@@ -309,14 +313,15 @@ def _touched(graph: Graph, names: Collection[str]) -> frozenset[int]:
 
 
 def _chosen(mixed: MixedPrecision | None) -> str:
-    """Which layers are float on purpose, and what that costs."""
+    """Which layers are not int8 on purpose, and what that costs."""
     if mixed is None or not mixed.kept:
         return ""
     named = ", ".join(f"'{name}'" for name in mixed.kept)
     cost = f"{mixed.size_bytes - mixed.int8_size_bytes:+,} bytes"
     if mixed.median_us is not None and mixed.int8_median_us is not None:
         cost += f", {mixed.median_us - mixed.int8_median_us:+.1f} µs on this machine"
-    return f"{named} in {mixed.kept_in}, chosen by mixed precision: {cost} against full int8"
+    finer = " with weights of 16 bits" if mixed.weight_bits == 16 else ""
+    return f"{named} in {mixed.kept_in}{finer}, chosen by mixed precision: {cost} against full int8"
 
 
 def _layer(cost: WeightCost, all_macs: int, file_bytes: int) -> Layer:

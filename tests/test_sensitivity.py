@@ -222,7 +222,7 @@ WRITTEN = {"name": "x", "task": "classification", "data": {"npz": {"path": "x.np
         ({"convert": {"mixed_precision": {}}}, "it is not told what int8 may lose"),
         ({"convert": {"mixed_precision": {"max_accuracy_drop": 2}}}, "less than or equal to 1"),
         ({"convert": {"mixed_precision": {"max_accuracy_drop": 0}, "precision": "int16x8"}}, "leave 'precision' and"),
-        ({"convert": {"mixed_precision": {"max_accuracy_drop": 0, "keep_in": "int16"}}}, "'float32'"),
+        ({"convert": {"mixed_precision": {"max_accuracy_drop": 0, "keep_in": "int4"}}}, "'float32' or 'int16'"),
         (
             {"convert": {"mixed_precision": {"max_accuracy_drop": 0}}, "stages": [{"qat": {}}]},
             "'qat' trains the ranges",

@@ -74,7 +74,7 @@ def _split_in_int8(found: _Graph) -> bool:
             found.readers(int(operator.inputs[place])).remove(operator)
             operator.inputs = _replaced(operator.inputs, operator.inputs[place], source)
             for piece in operator.outputs:
-                _like(found.graph.tensors[piece], found.graph.tensors[source])
+                like(found.graph.tensors[piece], found.graph.tensors[source])
             changed = True
     return changed
 
@@ -83,7 +83,7 @@ def _replaced(tensors: Any, old: int, new: int) -> list[int]:
     return [int(new if tensor == old else tensor) for tensor in tensors]
 
 
-def _like(tensor: Any, other: Any) -> None:
+def like(tensor: Any, other: Any) -> None:
     """Give a tensor the type, the scale and the zero point of another."""
     tensor.type, tensor.quantization = other.type, copy.deepcopy(other.quantization)
 
@@ -98,21 +98,20 @@ def _without_detours(found: _Graph) -> bool:
         for reader in found.readers(int(detour.outputs[0])):
             reader.inputs = _replaced(reader.inputs, detour.outputs[0], detour.inputs[0])
         found.graph.operators.remove(detour)
-    _drop_tensors(found, {int(detour.outputs[0]) for detour in detours})
+    drop_tensors(found.tree, found.graph, {int(detour.outputs[0]) for detour in detours})
     return bool(detours)
 
 
-def _drop_tensors(found: _Graph, gone: set[int]) -> None:
-    """Take tensors that nothing reads any more out of a graph, and number the others anew."""
-    graph = found.graph
+def drop_tensors(tree: Any, graph: Any, gone: set[int]) -> None:
+    """Take tensors that nothing reads any more out of a graph of a model, and number the others anew."""
     kept = [index for index in range(len(graph.tensors)) if index not in gone]
     place = {old: new for new, old in enumerate(kept)} | {-1: -1}  # -1 is an input left out
     graph.tensors = [graph.tensors[index] for index in kept]
     for holder in (graph, *graph.operators):
         holder.inputs = [place[int(index)] for index in holder.inputs]
         holder.outputs = [place[int(index)] for index in holder.outputs]
-    for signature in found.tree.signatureDefs or ():
-        if found.tree.subgraphs[signature.subgraphIndex] is graph:
+    for signature in tree.signatureDefs or ():
+        if tree.subgraphs[signature.subgraphIndex] is graph:
             for end in (*signature.inputs, *signature.outputs):
                 end.tensorIndex = place[end.tensorIndex]
 
@@ -129,9 +128,11 @@ def _one_scale_around_reverse(found: _Graph) -> bool:
         before, after = tensors[operator.inputs[0]], tensors[operator.outputs[0]]
         rescaled = copy.deepcopy(before)
         rescaled.name, rescaled.buffer = before.name + b"_rescaled", 0
-        _like(rescaled, after)
+        like(rescaled, after)
         tensors.append(rescaled)
-        operators.insert(operators.index(operator), _quantize(found.tree, int(operator.inputs[0]), len(tensors) - 1))
+        operators.insert(
+            operators.index(operator), quantize_operator(found.tree, int(operator.inputs[0]), len(tensors) - 1)
+        )
         operator.inputs = [len(tensors) - 1, *operator.inputs[1:]]
     return bool(wrong)
 
@@ -144,7 +145,7 @@ def _same_scale(one: Any, other: Any) -> bool:
     )
 
 
-def _quantize(tree: Any, source: int, target: int) -> Any:
+def quantize_operator(tree: Any, source: int, target: int) -> Any:
     """A QUANTIZE operator from one tensor to another."""
     from tensorflow.lite.python import schema_py_generated as schema
 

@@ -1,4 +1,4 @@
-"""Advice in a terminal: why int8 harms a layer, what to do and by which setting; and what was kept in float."""
+"""Advice in a terminal: why int8 harms a layer, what to do and by which setting; and what was kept out of int8."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from pipeline.report import _format as fmt
 
+_FINER = "Their weights have 16 bits, in two halves of int8: with 8 bits, too much is lost."
 _INDENT = (0, 0, 0, 4)
 
 
@@ -25,8 +26,9 @@ def render_advice(document: Mapping[str, Any], console: Console) -> None:
         return
     console.print()
     console.print(Text("What to do", "bold"))
+    kept_in = alone_in(document)
     for one in document["advice"]:
-        gain = "" if one.get("gain") is None else f", {points(one['gain'])} in float"
+        gain = "" if one.get("gain") is None else f", {points(one['gain'])} in {kept_in}"
         head = f"  ({fmt.quantity(one['sqnr_db'], 'dB')}{gain})"
         console.print(Text.assemble("  ", (fmt.printable(one["layer"]), "bold"), (head, "dim")))
         console.print(Padding(Text(fmt.printable(one["reason"]), "dim"), _INDENT, expand=False))
@@ -56,8 +58,14 @@ def sentences(mixed: Mapping[str, Any]) -> list[str]:
         f"Kept in {mixed['kept_in']}: {kept}." if kept else "Nothing had to be kept out of int8.",
         f"On the validation split, {mixed['metric']}: {values[0]} in float, {values[1]} in int8{now}.",
         *([f"Against full int8: {_cost(mixed)}."] if kept else []),
+        *([_FINER] if kept and mixed.get("weight_bits") == 16 else []),
         f"The search took {searched}.",
     ]
+
+
+def alone_in(document: Mapping[str, Any]) -> str:
+    """What a layer was, alone, when it was measured what it brings: `float` or `int16`."""
+    return "int16" if (document.get("mixed_precision") or {}).get("kept_in") == "int16" else "float"
 
 
 def points(gain: float) -> str:

@@ -73,6 +73,7 @@ def html_page(document: JsonObject) -> str:
         profiles=_profile.profiles(document),
         errors=_error_charts.error_views(document),
         kept=_advised.sentences(document["mixed_precision"]) if document["mixed_precision"] else [],
+        alone_in=_advised.alone_in(document),
         shown=lambda model: shown(model, document),
     )
 

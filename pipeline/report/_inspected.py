@@ -107,6 +107,7 @@ def _lines(model: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Weights", f"{fmt.number(model['weights'])}, {zeros} zeros"),
         ("Float tensors", fmt.number(floats) if floats else ""),
         ("In float", _few(model.get("float_layers", []))),
+        ("In int16", _few(model.get("int16_layers", []))),
     ]
 
 

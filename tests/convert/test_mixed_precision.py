@@ -23,6 +23,7 @@ from pipeline.draft import Draft
 from pipeline.errors import ModelError
 from pipeline.progress import Progress
 from pipeline.recipe import Recipe
+from pipeline.sensitivity import Way
 from pipeline.tasks.anomaly import Anomaly
 
 pytestmark = [pytest.mark.tf, pytest.mark.xdist_group("tf")]
@@ -88,9 +89,9 @@ def test_a_search_costs_what_was_promised(broken: Draft, data: Dataset) -> None:
         # What the converter refuses is no choice, and ends nothing.
         if kept and all("logits" in name or name == "Identity" for name in kept):
             raise ModelError("TensorFlow Lite cannot convert the model")
-        return convert.quantized(ranges, keep_float=kept)
+        return convert.quantized(ranges, kept=kept)
 
-    found = sensitivity.mixed_precision(ranges, quantize, None, data, 0.01, Progress())
+    found = sensitivity.mixed_precision(ranges, Way(quantize), None, data, 0.01, Progress())
     # The float model is the one that is evaluated without being quantized.
     assert found.record.evaluations == len(set(evaluated)) + 1 <= 4 + 10
     assert found.record.int8_value < found.record.value
@@ -107,7 +108,7 @@ def test_a_budget_out_of_reach_ends_with_the_nearest_miss(broken: Draft, data: D
     ranges = convert.calibrated(wrong, data.calibration(50, 7))
     found = sensitivity.mixed_precision(
         ranges,
-        lambda kept: convert.quantized(ranges, keep_float=kept),
+        Way(lambda kept: convert.quantized(ranges, kept=kept)),
         convert.to_float32(broken),
         data,
         0.01,
@@ -134,7 +135,7 @@ def test_where_no_anomalies_are_held_out_the_order_of_the_examples_decides() -> 
     data = Dataset(Anomaly(), normal, normal, normal, (8,), 1, (), "00", "noise")
     ranges = convert.calibrated(draft, x)
     found = sensitivity.mixed_precision(
-        ranges, lambda kept: convert.quantized(ranges, keep_float=kept), None, data, 0.0005, Progress()
+        ranges, Way(lambda kept: convert.quantized(ranges, kept=kept)), None, data, 0.0005, Progress()
     ).record
     assert (found.metric, found.float_value) == ("agreement", 1.0)
     assert found.kept

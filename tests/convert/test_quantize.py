@@ -60,7 +60,7 @@ def test_a_range_is_of_the_tensor_alone_though_an_operator_writes_over_it() -> N
 def test_an_operator_that_is_kept_computes_in_float(ranges: bytes) -> None:
     graph = parse_graph(ranges)
     kept = next(operator for operator in graph.operators if operator.kind == "DEPTHWISE_CONV_2D")
-    found = parse_graph(convert.quantized(ranges, keep_float={graph.tensors[kept.outputs[0]].name}))
+    found = parse_graph(convert.quantized(ranges, kept={graph.tensors[kept.outputs[0]].name}))
     types = {operator.kind: found.tensors[operator.outputs[0]].dtype for operator in found.operators}
     assert (types["DEPTHWISE_CONV_2D"], types["CONV_2D"], types["FULLY_CONNECTED"]) == ("float32", "int8", "int8")
     assert (found.tensors[found.inputs[0]].dtype, found.tensors[found.outputs[0]].dtype) == ("int8", "int8")

@@ -1,0 +1,193 @@
+"""Layers kept in int16 amid int8: a model of integers from border to border, which needs no float anywhere.
+
+TensorFlow's quantizers take a whole model to int8 or to int16x8, and mix no int16 into int8. So both are made of the
+same ranges, and the operators that are kept come out of the second in the place of the first one's. Between an int8
+and an int16 tensor QUANTIZE goes from one scale to the other.
+"""
+
+from __future__ import annotations
+
+import copy
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from edge_targets.tflite_graph import Graph, Operator, parse_graph
+from pipeline._convert._halves import HALVED, Halves
+from pipeline._convert._int16x8 import as_far_as_int16_goes, has_int16, operators_of
+from pipeline._convert._repairs import drop_tensors, quantize_operator
+from pipeline.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def in_int16(int8: bytes, calibrated: bytes, kept: Collection[str], *, halves: bool = True) -> bytes:
+    """An int8 `.tflite` in which some operators compute in int16x8.
+
+    Args:
+        int8: the model.
+        calibrated: the float one that it was made of, with ranges.
+        kept: the operators, each by the name of its first output's tensor in `calibrated`.
+        halves: whether convolutions and dense layers get weights of 16 bits, in two halves of int8.
+
+    Raises:
+        ModelError: an operator has no int16 kernel, or TensorFlow Lite rewrote the model on its way to integers.
+    """
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    plain, source = parse_graph(calibrated), as_far_as_int16_goes(calibrated)
+    found = _replacements(plain, parse_graph(int8), parse_graph(source), kept)
+    tree, donor = (flatbuffer_utils.convert_bytearray_to_object(model) for model in (int8, source))
+    splice = _Splice(tree, donor)
+    for place, operator in enumerate(tree.subgraphs[0].operators):
+        if place not in found:
+            splice.leave(operator)
+            continue
+        real, theirs = found[place]
+        weights = plain.tensors[real.inputs[1]] if halves and real.kind in HALVED else None
+        finer = weights.values() if weights is not None and weights.data is not None else None
+        splice.put(operator, donor.subgraphs[0].operators[theirs], finer)
+    splice.join()
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+
+
+def _replacements(plain: Graph, int8: Graph, int16x8: Graph, kept: Collection[str]) -> dict[int, tuple[Operator, int]]:
+    """For each operator of the int8 model that is kept, by its index: the float one, and the int16x8 one's index."""
+    ours, theirs = operators_of(int8), operators_of(int16x8)
+    if not [one.kind for one in plain.operators] == [one.kind for one in ours] == [one.kind for one in theirs]:
+        raise ModelError(
+            "Layers cannot be kept in int16: TensorFlow Lite rewrote the model's operators on their way to integers.",
+            expected="the same operators in float, in int8 and in int16x8",
+            mend="set `convert.mixed_precision.keep_in` to float32",
+        )
+    triples = list(zip(plain.operators, ours, theirs, strict=True))
+    chosen = [each for each in triples if each[0].outputs and plain.tensors[each[0].outputs[0]].name in kept]
+    missing = [f"{real.kind} of '{real.name}'" for real, _, wide in chosen if not has_int16(int16x8, wide)]
+    if missing:
+        raise ModelError(f"TensorFlow Lite has no int16 kernel to rely on for the operator {missing[0]}.")
+    return {own.index: (real, wide.index) for real, own, wide in chosen}
+
+
+class _Splice:
+    """Lays a model's operators down anew, some of them replaced by a donor's; both are object trees."""
+
+    def __init__(self, tree: Any, donor: Any) -> None:
+        from tensorflow.lite.python import schema_py_generated as schema
+
+        self._tree, self._donor = tree, donor
+        self._graph, self._theirs = tree.subgraphs[0], donor.subgraphs[0].tensors
+        self._int16, self._quantize = schema.TensorType.INT16, schema.BuiltinOperator.QUANTIZE
+        self._operators: list[Any] = []
+        self._halves = Halves(tree)
+        self._constants: dict[int, int] = {}  # of the donor's tensors to ours
+        self._wide: dict[int, int] = {}  # of our int8 tensors to what they were made of
+        self._rescaled: dict[tuple[int, float], int] = {}  # of our tensors and a scale to the same in int16
+        self._sources = {
+            int(one.outputs[0]): int(one.inputs[0]) for one in self._graph.operators if self._is_quantize(one)
+        }
+
+    def leave(self, operator: Any) -> None:
+        """Lay an operator down as it is."""
+        self._operators.append(operator)
+
+    def put(self, operator: Any, other: Any, real: NDArray[np.float32] | None = None) -> None:
+        """Lay the donor's operator down in the place of ours, with QUANTIZE around it.
+
+        Args:
+            operator: ours, in int8.
+            other: the donor's, in int16x8.
+            real: its weights in float, where it is to have them in two halves.
+        """
+        made = copy.copy(other)
+        made.opcodeIndex = self._code(self._donor.operatorCodes[other.opcodeIndex])
+        read = zip_longest(map(int, operator.inputs), map(int, other.inputs), fillvalue=-1)
+        made.inputs = [self._input(ours, theirs) for ours, theirs in read]
+        written = zip(map(int, operator.outputs), map(int, other.outputs), strict=True)
+        made.outputs = [self._output(ours, theirs) for ours, theirs in written]
+        before = [] if real is None else self._halves.give(made, real)
+        self._operators += [*before, made]
+        for ours, wide in zip(map(int, operator.outputs), made.outputs, strict=True):
+            if wide != ours:
+                self._operators.append(quantize_operator(self._tree, wide, ours))
+
+    def join(self) -> None:
+        """Take the operators for the model's, without those and without tensors that nothing reads any more."""
+        graph = self._graph
+        while unread := [one for one in self._operators if self._is_quantize(one) and not self._is_read(one)]:
+            self._operators = [one for one in self._operators if one not in unread]
+        graph.operators = self._operators
+        used = {int(place) for one in graph.operators for place in (*one.inputs, *one.outputs)}
+        used |= {*map(int, graph.inputs), *map(int, graph.outputs)}
+        drop_tensors(self._tree, graph, set(range(len(graph.tensors))) - used)
+        buffers = {tensor.buffer for graph in self._tree.subgraphs for tensor in graph.tensors}
+        buffers |= {one.buffer for one in self._tree.metadata or ()}
+        for place, buffer in enumerate(self._tree.buffers):
+            if place not in buffers:
+                buffer.data = None
+
+    def _input(self, ours: int, theirs: int) -> int:
+        """Our tensor for an input of the donor's operator."""
+        if theirs < 0:
+            return theirs
+        wanted = self._theirs[theirs]
+        if self._donor.buffers[wanted.buffer].data is not None or wanted.isVariable:
+            if theirs not in self._constants:
+                self._constants[theirs] = self._added(wanted, self._donor.buffers[wanted.buffer])
+            return self._constants[theirs]
+        return self._in_int16(ours, wanted) if wanted.type == self._int16 else ours
+
+    def _in_int16(self, ours: int, wanted: Any) -> int:
+        """One of our tensors in the donor's scale, by a QUANTIZE where it is not made so."""
+        source = ours
+        # What the quantizer gave another scale for an int8 reader, is read as it was before.
+        while source not in self._wide and source in self._sources:
+            source = self._sources[source]
+        source = self._wide.get(source, source)
+        [scale] = wanted.quantization.scale
+        tensor = self._graph.tensors[source]
+        if tensor.type == self._int16 and list(tensor.quantization.scale) == [scale]:
+            return source
+        if (source, scale) not in self._rescaled:
+            self._rescaled[source, scale] = self._added(wanted)
+            self._operators.append(quantize_operator(self._tree, source, self._rescaled[source, scale]))
+        return self._rescaled[source, scale]
+
+    def _output(self, ours: int, theirs: int) -> int:
+        """The tensor that the donor's operator writes, and ours is made of; ours itself where it is no activation."""
+        if self._theirs[theirs].type != self._int16:
+            return ours
+        self._wide[ours] = self._added(self._theirs[theirs])
+        return self._wide[ours]
+
+    def _added(self, theirs: Any, buffer: Any = None) -> int:
+        """A tensor of the donor's among ours, with its constant where it has one."""
+        made = copy.copy(theirs)
+        made.buffer = 0
+        if buffer is not None:
+            made.buffer = len(self._tree.buffers)
+            self._tree.buffers.append(buffer)
+        else:
+            # Beside the int8 tensor of that name.
+            made.name = made.name.removesuffix(b"_int16") + b"_16"
+        self._graph.tensors.append(made)
+        return len(self._graph.tensors) - 1
+
+    def _code(self, code: Any) -> int:
+        """The number of an operator code, which is added where it is not there."""
+        facts = (code.builtinCode, code.deprecatedBuiltinCode, code.version)
+        for place, one in enumerate(self._tree.operatorCodes):
+            if (one.builtinCode, one.deprecatedBuiltinCode, one.version) == facts:
+                return place
+        self._tree.operatorCodes.append(code)
+        return len(self._tree.operatorCodes) - 1
+
+    def _is_quantize(self, operator: Any) -> bool:
+        code = self._tree.operatorCodes[operator.opcodeIndex]
+        return bool(max(code.builtinCode, code.deprecatedBuiltinCode) == self._quantize)
+
+    def _is_read(self, operator: Any) -> bool:
+        made = int(operator.outputs[0])
+        return made in map(int, self._graph.outputs) or any(made in map(int, one.inputs) for one in self._operators)
