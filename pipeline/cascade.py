@@ -21,6 +21,7 @@ from pipeline.artifact import Artifact, dequantize
 from pipeline.check import Check
 from pipeline.errors import BrokenPromise
 from pipeline.interpreter import interpreter, stored_batches
+from pipeline.latency import EARLY, REST, WHOLE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from pipeline.progress import Progress
 
 STAGE = "early_exit"
-
-EARLY, REST = "int8 early", "int8 rest"
-"""What measurements call the two stages: neither is what `int8` stands for, the latency of a whole model."""
 
 SURE = 1.645
 """Standard deviations that leave 5 % on one side."""
@@ -266,7 +264,7 @@ def one_after_the_other(measurements: Sequence[Measurement]) -> list[Measurement
     rest = {found.target: found.median_us for found in measurements if found.model == REST}
     first = (found for found in measurements if found.model == EARLY)
     both = [replace(found, median_us=_sum(found.median_us, rest.get(found.target))) for found in first]
-    return [*(found for found in measurements if found.model == "int8"), *both]
+    return [*(found for found in measurements if found.model == WHOLE), *both]
 
 
 def _sum(first_us: float | None, rest_us: float | None) -> float | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edge_targets._comparison import Difference, difference, verdict_of
 from edge_targets._measurement import SETUP, TIMED
 from pipeline.errors import BrokenPromise, UsageError
+from pipeline.latency import AVERAGE, EARLY, FIGURES, REST, WHOLE, measured_models
 
 if TYPE_CHECKING:
     from edge_targets import BenchmarkPlan, Target
@@ -35,7 +36,8 @@ class Row:
     """One figure of both sides.
 
     Attributes:
-        name: `median`, `size`, `ota` or `metric`; the target behind it where there is one.
+        name: `median`, `size`, `ota` or `metric`; `average` where a side is a model in two files, and `early` and
+            `rest` where both are. The target behind it where there is one.
         unit: `us`, `bytes`, or nothing.
         first, second: the figures; None where a side has none.
         change: second by first, minus 1; for a metric, second minus first.
@@ -55,7 +57,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Limit:
-    """What must not be, as `--fail-if` says it: `median > 3%`."""
+    """What must not be, as `--fail-if` says it: `median > 3%`. Of a model in two files that means its average."""
 
     figure: str
     above: bool
@@ -80,9 +82,14 @@ class Limit:
         bound = float(match[3]) / (100 if match[4] else 1)
         return cls(match[1], match[2] == ">", bound, bool(match[4]), text.strip())
 
+    def is_about(self, row: Row) -> bool:
+        """Whether it is this figure that must not be so."""
+        figure = row.name.split(" ")[0]
+        return figure == self.figure or (figure, self.figure) == (FIGURES[AVERAGE], FIGURES[WHOLE])
+
     def broken_by(self, row: Row) -> bool:
         """Whether a figure is beyond the limit, and is so for sure: a latency that can't be told from noise is not."""
-        if row.name.split(" ")[0] != self.figure or row.change is None or row.verdict == "can't tell":
+        if not self.is_about(row) or row.change is None or row.verdict == "can't tell":
             return False
         change = row.change
         if self.share and row.name == "metric":
@@ -183,7 +190,7 @@ def judge(document: dict[str, Any], limits: Sequence[Limit]) -> dict[str, Any]:
     """
     rows = [Row(**row) for row in document["rows"]]
     for limit in limits:
-        if not any(row.name.split(" ")[0] == limit.figure and row.change is not None for row in rows):
+        if not any(limit.is_about(row) and row.change is not None for row in rows):
             raise BrokenPromise(
                 f"'{limit.text}' could not be decided: there is no {limit.figure} to compare.",
                 expected="a figure that both sides have, measured under the same conditions",
@@ -233,18 +240,33 @@ def _latencies(first: Mapping[str, Any], second: Mapping[str, Any], force: bool)
         why = _incomparable(ones[name], twos[name])
         reasons += [f"{name}: {reason}" for reason in why]
         if force or not why:
-            rows.append(_stored_row(_median_of(name, ones[name], twos[name]), ones[name], twos[name]))
+            pairs = [(ones[name], twos[name]), *_stage_by_stage(first, second, name)]
+            rows += [_stored_row(_figure_of(name, *pair), *pair) for pair in pairs]
     return rows, reasons
 
 
-def _median_of(target: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
-    """`median host`, `median coral (simulated)`: rows are quoted without the reasons below them."""
+def _figure_of(target: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """`median host`, `median coral (simulated)`: rows are quoted without the reasons below them.
+
+    A model in one file takes its median for every example, which can be held against another's average.
+    """
+    name = FIGURES[AVERAGE if AVERAGE in (first["model"], second["model"]) else first["model"]]
     untimed = [each["provenance"] for each in (first, second) if each["provenance"] not in TIMED]
-    return f"median {target} ({untimed[0]})" if untimed else f"median {target}"
+    return f"{name} {target} ({untimed[0]})" if untimed else f"{name} {target}"
 
 
-def _by_target(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    return {str(row["target"]): row for row in report["measurements"] if row.get("model") == "int8"}
+def _by_target(report: Mapping[str, Any], *models: str) -> dict[str, Mapping[str, Any]]:
+    """By target, the measurement of a whole model; or of those that are named."""
+    wanted = models or (WHOLE, AVERAGE)
+    return {str(row["target"]): row for row in measured_models(report) if row["model"] in wanted}
+
+
+def _stage_by_stage(
+    first: Mapping[str, Any], second: Mapping[str, Any], target: str
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Where both sides are models in two files, the measurements of either stage."""
+    found = [(_by_target(first, stage), _by_target(second, stage)) for stage in (EARLY, REST)]
+    return [(ones[target], twos[target]) for ones, twos in found if target in ones and target in twos]
 
 
 def _incomparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.errors import StorageError, UsageError
+from pipeline.latency import measured_models
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData, Table
@@ -35,7 +36,7 @@ class Record:
         ok: no check failed.
         folder: where its results were written; they may have been moved since.
         sha256, size_bytes, ota_bytes, metric, value: of the artifact; None where a bare benchmark has none.
-        measurements: of the int8 model, as in report.json.
+        measurements: of the int8 model, as in report.json; of one in two files, those that `measured_models` gives.
     """
 
     id: int
@@ -89,7 +90,7 @@ class History:
         artifact = report["artifact"]
         keys = ("sha256", "size_bytes", "ota_bytes", "metric", "value")
         facts = {"name": report["recipe"], "kind": "run", "ok": report["ok"], "folder": str(folder.absolute())}
-        rows = [row for row in report["measurements"] if row.get("model") == "int8"]
+        rows = measured_models(report)
         return self._insert({**facts, "created": report["created"], **{key: artifact[key] for key in keys}}, rows)
 
     def add_benchmark(self, document: Mapping[str, Any]) -> int:

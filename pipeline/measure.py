@@ -14,8 +14,8 @@ from edge_targets import BenchmarkPlan, Disagreement, Golden, TargetError, Unsup
 from edge_targets._reference import EXAMPLES, golden_vectors
 from edge_targets._transport import nothing_running
 from pipeline.artifact import quantize
-from pipeline.cascade import EARLY, REST
 from pipeline.check import Check, Status
+from pipeline.latency import EARLY, REST, WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -193,7 +193,7 @@ def measure_run(
         return ()
     chosen = data.validation.take(np.arange(min(EXAMPLES, data.validation.size)))
     x = np.concatenate([x for x, _ in chosen.batches(EXAMPLES)])
-    names = ("int8",) if artifact.cascade is None else (EARLY, REST)
+    names = (WHOLE,) if artifact.cascade is None else (EARLY, REST)
     against = reference(names[0], artifact.path, quantize(x, artifact.inputs[0]))
     models = {"float32": baseline.path, **dict(zip(names, (part.path for part in artifact.parts), strict=True))}
     return measure(devices, models, against, BenchmarkPlan(**settings.model_dump()), progress)

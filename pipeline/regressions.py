@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_targets._measurement import SETUP, TIMED
+from pipeline.latency import FIGURES
 
 if TYPE_CHECKING:
     from pipeline.history import Record
@@ -32,7 +33,8 @@ class Series:
 
     Attributes:
         name: the recipe.
-        figure: `size`, `ota`, the metric's own name, or `median TARGET`.
+        figure: `size`, `ota`, the metric's own name, or `median TARGET`; of a model in two files `average TARGET`, and
+            `early TARGET` and `rest TARGET` of either.
         unit: `bytes`, `us`, or nothing.
         runs: the numbers of the runs.
         values: its value in each.
@@ -110,5 +112,6 @@ def _figures(record: Record) -> list[tuple[tuple[object, ...], float]]:
         if row.get("provenance") in TIMED and not row.get("unstable"):
             device = row.get("device") or {}
             setup = (*(row.get(name) for name in ("target", *SETUP)), device.get("machine"), device.get("cpu_model"))
-            figures.append(((f"median {row.get('target')}", "us", *setup), row.get("median_us")))
+            figure = FIGURES.get(str(row.get("model")), "median")
+            figures.append(((f"{figure} {row.get('target')}", "us", *setup), row.get("median_us")))
     return [(key, float(value)) for key, value in figures if value is not None and math.isfinite(value)]

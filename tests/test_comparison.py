@@ -81,6 +81,43 @@ def test_what_cannot_be_compared_is_not_unless_forced(changes: dict[str, Any], r
     assert forced["reasons"] == document["reasons"], "the reason is told even then"
 
 
+def in_two_files(early_us: float, rest_us: float, exits: float, **rest: Any) -> dict[str, Any]:
+    """What a comparison reads of a report with an early exit."""
+    early, late = (report(us)["measurements"][0] for us in (early_us, rest_us))
+    rows = [{**early, "model": "int8 early"}, {**late, "model": "int8 rest", **rest}]
+    return {**report(), "measurements": rows, "cascade": {"exits": exits}}
+
+
+def test_of_two_files_the_average_is_compared_and_either_stage() -> None:
+    document = compare_reports([in_two_files(40, 60, 0.5), in_two_files(40, 60, 0.9)])
+    average = row(document, "average host")
+    assert (average["first"], average["second"], average["verdict"]) == (70, 46, "faster")
+    # Both ends of both medians are 1 % away; two runs differ by 5 %.
+    spread = math.exp(math.hypot(math.log(1.01 / 0.99) / 2, math.log(1.01 / 0.99) / 2, math.log(1.05)))
+    assert average["low"] == pytest.approx(46 / 70 / spread - 1)
+    assert average["high"] == pytest.approx(46 / 70 * spread - 1)
+    assert [row(document, f"{stage} host")["verdict"] for stage in ("early", "rest")] == ["can't tell"] * 2
+    assert judge(document, [Limit.parse("median < -20%")])["broken"] == ["median < -20%"]
+    slower = compare_reports([in_two_files(40, 60, 0.5), in_two_files(40, 90, 0.5)])
+    assert row(slower, "rest host")["verdict"] == "slower"
+
+
+def test_a_rest_that_cannot_be_told_makes_the_average_uncertain() -> None:
+    wide = in_two_files(40, 60, 0.1, median_ci_us=[20, 120])
+    assert row(compare_reports([in_two_files(40, 60, 0.1), wide]), "average host")["verdict"] == "can't tell"
+    none = in_two_files(40, 10, 0.1, median_ci_us=None)
+    assert row(compare_reports([in_two_files(40, 60, 0.1), none]), "average host")["low"] is None
+    document = compare_reports([in_two_files(40, 60, 0.1), in_two_files(40, 60, 0.1, unstable="the clock fell")])
+    assert document["reasons"] == ["host: the second was unstable: rest: the clock fell"]
+
+
+def test_one_file_is_held_against_the_average_of_two() -> None:
+    document = compare_reports([report(100), in_two_files(30, 80, 0.9)])
+    found = row(document, "average host")
+    assert (found["first"], found["second"], found["verdict"]) == (100, pytest.approx(38), "faster")
+    assert not [each for each in document["rows"] if each["name"].startswith(("median", "early", "rest"))]
+
+
 def test_a_target_that_only_one_side_has_is_told() -> None:
     other = report(100, target="pi@kitchen")
     assert compare_reports([report(100), other])["reasons"] == [

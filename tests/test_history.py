@@ -140,6 +140,19 @@ def test_a_latency_is_worse_beyond_what_runs_differ_by(tmp_path: Path) -> None:
     assert not figures(tmp_path, report(median_us=101))["median host"].worse
 
 
+def test_of_two_files_the_average_and_either_stage_have_a_history(tmp_path: Path) -> None:
+    def two_files(exits: float) -> dict[str, Any]:
+        rows = [{**HOST, "model": f"int8 {name}", "median_us": us} for name, us in (("early", 20.0), ("rest", 80.0))]
+        return {**report(), "measurements": rows, "cascade": {"exits": exits}}
+
+    found = figures(tmp_path, *(two_files(exits) for exits in (0.9, 0.9, 0.9, 0.9, 0.5)))
+    assert found["average host"].values == (28, 28, 28, 28, 60)
+    assert found["average host"].worse
+    assert (found["early host"].values, found["rest host"].values) == ((20,) * 5, (80,) * 5)
+    assert not found["early host"].worse
+    assert "median host" not in found
+
+
 def test_a_noisy_machine_needs_more(tmp_path: Path) -> None:
     runs = [report(median_us=value) for value in (100, 140, 80, 125, 90)]
     assert not figures(tmp_path, *runs, report(median_us=130))["median host"].worse
