@@ -55,7 +55,7 @@ def sentences(mixed: Mapping[str, Any]) -> list[str]:
     searched = f"{fmt.number(mixed['evaluations'])} of at most {fmt.number(mixed['most_evaluations'])} evaluations"
     now = f", {values[2]} with these in {mixed['kept_in']}" if kept else ""
     return [
-        f"Kept in {mixed['kept_in']}: {kept}." if kept else "Nothing had to be kept out of int8.",
+        f"Kept in {mixed['kept_in']}: {kept}." if kept else _nothing_kept(mixed),
         f"On the validation split, {mixed['metric']}: {values[0]} in float, {values[1]} in int8{now}.",
         *([f"Against full int8: {_cost(mixed)}."] if kept else []),
         *([_FINER] if kept and mixed.get("weight_bits") == 16 else []),
@@ -66,6 +66,14 @@ def sentences(mixed: Mapping[str, Any]) -> list[str]:
 def alone_in(document: Mapping[str, Any]) -> str:
     """What a layer was, alone, when it was measured what it brings: `float` or `int16`."""
     return "int16" if (document.get("mixed_precision") or {}).get("kept_in") == "int16" else "float"
+
+
+def _nothing_kept(mixed: Mapping[str, Any]) -> str:
+    value, float_value, most = (mixed[name] for name in ("value", "float_value", "max_accuracy_drop"))
+    # A hair is the rounding of the two floats, as in the check.
+    if None not in (value, float_value, most) and float_value - value > most + 1e-9:
+        return f"Nothing is kept out of int8: no choice of layers in {mixed['kept_in']} comes nearer to the budget."
+    return "Nothing had to be kept out of int8."
 
 
 def points(gain: float) -> str:

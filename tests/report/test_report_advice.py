@@ -58,6 +58,13 @@ def test_a_search_that_kept_nothing_says_so() -> None:
     assert not [sentence for sentence in found if "Against" in sentence]
 
 
+def test_a_search_that_found_nothing_better_does_not_say_that_nothing_was_needed() -> None:
+    mixed = {**full()["mixed_precision"], "kept": [], "float_value": 0.9, "max_accuracy_drop": 0.01}
+    assert sentences({**mixed, "value": 0.3})[0].startswith("Nothing is kept out of int8: no choice of layers")
+    assert sentences({**mixed, "value": 0.9 - 0.01})[0] == "Nothing had to be kept out of int8."
+    assert sentences({**mixed, "value": None})[0] == "Nothing had to be kept out of int8."
+
+
 def test_the_noisiest_layers_are_drawn_first_and_only_so_many() -> None:
     document = full()
     layer = document["layers"][2]
