@@ -1,4 +1,4 @@
-"""Operators that the converter left in floats amid an int8 model, and the borders it put around them.
+"""Operators that stand in floats or in int16 amid an int8 model, and the borders that were put around them.
 
 `DEQUANTIZE → ELU → QUANTIZE`: what is to be mended is ELU. That the model be converted fully to int8, which is the
 remedy for a float operator otherwise, was tried by whoever has such a file.
@@ -29,23 +29,31 @@ def without_borders(graph: Graph, refusals: Sequence[Refusal | None]) -> list[Re
             readers.setdefault(index, operator)
         makers.update(dict.fromkeys(operator.outputs, operator))
     return [
-        _told(found, _neighbour(operator, readers, makers)) if found is not None else None
+        found and _told(found, graph, operator, _neighbour(graph, operator, readers, makers))
         for operator, found in zip(graph.operators, refusals, strict=True)
     ]
 
 
-def _neighbour(operator: Operator, readers: dict[int, Operator], makers: dict[int, Operator]) -> Operator | None:
-    """The float operator behind a DEQUANTIZE or before a QUANTIZE; None where it stands at the model's own border."""
+def _neighbour(
+    graph: Graph, operator: Operator, readers: dict[int, Operator], makers: dict[int, Operator]
+) -> Operator | None:
+    """The operator in floats or int16 that a border leads to or comes from; None at the model's own border."""
     if operator.kind not in _BORDERS or not operator.inputs or not operator.outputs:
         return None
-    beside = readers.get(operator.outputs[0]) if operator.kind == "DEQUANTIZE" else makers.get(operator.inputs[0])
+    leads_to = _is_entrance(graph, operator)
+    beside = readers.get(operator.outputs[0]) if leads_to else makers.get(operator.inputs[0])
     return None if beside is None or beside.kind in _BORDERS else beside
 
 
-def _told(found: Refusal, beside: Operator | None) -> Refusal:
+def _is_entrance(graph: Graph, border: Operator) -> bool:
+    """Whether a border leads out of int8: a DEQUANTIZE, or a QUANTIZE to int16."""
+    return border.kind == "DEQUANTIZE" or graph.tensors[border.outputs[0]].dtype == "int16"
+
+
+def _told(found: Refusal, graph: Graph, border: Operator, beside: Operator | None) -> Refusal:
     if beside is None:
         return found
     name = f"operator {beside.index} ({beside.custom_code or beside.kind})"
-    return replace(
-        found, why=f"it stands here because {name} works in floats", remedy=f"mend {name}: then this is gone"
-    )
+    place = border.outputs[0] if _is_entrance(graph, border) else border.inputs[0]
+    works = "on int16" if graph.tensors[place].dtype == "int16" else "in floats"
+    return replace(found, why=f"it stands here because {name} works {works}", remedy=f"mend {name}: then this is gone")

@@ -60,7 +60,10 @@ _REMEDIES: dict[str, str] = {
 _OF_TYPES: dict[str, str] = {
     # Shapes and indices, calculated while the model runs.
     **dict.fromkeys(SHAPE_TYPES, _SIZES),
-    "int16": "convert with int8 activations, not with the 16x8 mode (EXPERIMENTAL_…_INT16_ACTIVATIONS_INT8_WEIGHTS)",
+    "int16": (
+        "convert with int8 activations, not with the 16x8 mode (EXPERIMENTAL_…_INT16_ACTIVATIONS_INT8_WEIGHTS), "
+        "nor with layers kept in int16"
+    ),
 }
 
 

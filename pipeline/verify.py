@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from pipeline.task import Task
 
 
+_BORDERS = ("QUANTIZE", "DEQUANTIZE")
+"""Operators that end what is kept out of int8."""
+
+
 @dataclass(frozen=True)
 class Score:
     """What a model reaches on the test split, through the interpreter.
@@ -306,10 +310,16 @@ def _latency_check(target: str, limit_us: float, found: Measurement | None) -> C
 
 
 def _touched(graph: Graph, names: Collection[str]) -> frozenset[int]:
-    """The tensors, by `id`, that operators of these names read or write."""
-    touching = (operator for operator in graph.operators if operator.name in names)
-    places = (place for operator in touching for place in (*operator.inputs, *operator.outputs) if place >= 0)
-    return frozenset(id(graph.tensors[place]) for place in places)
+    """The tensors, by `id`, that operators of these names read or write.
+
+    In slim models operators without weights have no names: those count that read or write such a tensor.
+    """
+    ends = [(one, {place for place in (*one.inputs, *one.outputs) if place >= 0}) for one in graph.operators]
+    found = {place for operator, places in ends if operator.name in names for place in places}
+    nameless = [places for operator, places in ends if not operator.name and operator.kind not in _BORDERS]
+    while joined := [places for places in nameless if places & found and not places <= found]:
+        found.update(*joined)
+    return frozenset(id(graph.tensors[place]) for place in found)
 
 
 def _chosen(mixed: MixedPrecision | None) -> str:

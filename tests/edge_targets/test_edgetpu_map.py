@@ -70,10 +70,11 @@ def test_the_compiled_file_tells_for_itself() -> None:
 # ---- the cut ----
 
 
-def graph_of(*operators: Operator, floats: str = "") -> Graph:
-    """A graph of vectors named by letters; those in `floats` are float32."""
+def graph_of(*operators: Operator, floats: str = "", wide: str = "") -> Graph:
+    """A graph of vectors named by letters; those in `floats` are float32, and those in `wide` int16."""
     names = dict.fromkeys(name for one in operators for name in (*one.inputs, *one.outputs))
-    tensors = {name: Tensor((1, 16), "float32" if name in floats else "int8") for name in names}
+    types = dict.fromkeys(floats, "float32") | dict.fromkeys(wide, "int16")
+    tensors = {name: Tensor((1, 16), types.get(name, "int8")) for name in names}
     return parse_graph(model(tensors, operators))
 
 
@@ -149,6 +150,19 @@ def test_borders_around_a_float_operator_name_it() -> None:
     assert "PReLU" in elu.remedy
     # The model itself works in int8, which need not be told again.
     assert placements(graph, "usb3").notes == ()
+
+
+def test_borders_around_an_operator_kept_in_int16_name_it() -> None:
+    graph = graph_of(
+        Operator("RELU", "a", "b"),
+        Operator("QUANTIZE", "b", "c"),
+        Operator("TANH", "c", "d"),
+        Operator("QUANTIZE", "d", "e"),
+        wide="cd",
+    )
+    _, before, tanh, behind = predict(graph).placements
+    assert before.why == behind.why == "it stands here because operator 2 (TANH) works on int16"
+    assert "kept in int16" in tanh.remedy
 
 
 def test_borders_of_the_whole_model_do_not() -> None:
