@@ -24,6 +24,9 @@ MOST_ROUNDS = 20
 KL_BINS, KL_SIGNED_LEVELS, KL_STRIDE = 2048, 128, 8
 """Migacz counts magnitudes in 2048 bins and quantizes them to 128 levels; every eighth threshold is tried."""
 
+SPIKE_REACH = 2
+"""How many bins to each side tell what a bin usually holds."""
+
 
 def recalibrated(
     calibrated: bytes, examples: NDArray[np.float32], method: Method, *, percentile: float, precision: str
@@ -93,19 +96,33 @@ def entropy_range(counted: Histogram) -> Range:
     """The range whose int8 values tell most of the float ones' distribution: the least Kullback-Leibler divergence.
 
     Magnitudes alone decide, and both ends move to the same one, as in S. Migacz, "8-bit inference with TensorRT" (GTC
-    2017). A tensor of one sign has all levels for it.
+    2017). A tensor of one sign has all levels for it. Values that recur say nothing of a distribution, see `_smooth`.
 
     Args:
         counted: the values.
     """
     magnitude = max(abs(counted.low), abs(counted.high))
     centers = (counted.edges[:-1] + counted.edges[1:]) / 2
-    counts, _ = np.histogram(np.abs(centers), KL_BINS, (0.0, magnitude), weights=counted.counts)
+    counts, _ = np.histogram(np.abs(centers), KL_BINS, (0.0, magnitude), weights=_smooth(counted.counts))
     levels = KL_SIGNED_LEVELS if counted.low < 0 < counted.high else 2 * KL_SIGNED_LEVELS
     tried = [*range(levels, KL_BINS, KL_STRIDE), KL_BINS]
     best = min(tried, key=lambda bins: _divergence(counts, bins, levels))
     threshold = magnitude * best / KL_BINS
     return max(min(counted.low, 0.0), -threshold), min(max(counted.high, 0.0), threshold)
+
+
+def _smooth(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The counts without spikes: what a layer makes of a flat background, one value for each of its channels.
+
+    The level of such a value tells of its bin's neighbours too, which are empty; that divergence outweighs any clipping,
+    and the range would shrink until each bin has a level. So a bin counts no more than two of the four beside
+    it do, for a spike on a border fills two; or than the mean bin, for few values leave gaps that are no spikes.
+    """
+    wide = np.pad(counts, SPIKE_REACH)
+    steps = [step for step in range(-SPIKE_REACH, SPIKE_REACH + 1) if step]
+    beside = np.stack([np.roll(wide, step)[SPIKE_REACH:-SPIKE_REACH] for step in steps])
+    usual = np.maximum(np.sort(beside, axis=0)[-2], counts[counts > 0].mean())
+    return np.minimum(counts.astype(np.float64), usual)
 
 
 def _divergence(counts: NDArray[np.float64], bins: int, levels: int) -> float:

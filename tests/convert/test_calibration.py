@@ -74,6 +74,18 @@ def test_entropy_keeps_the_distribution_and_not_its_outliers() -> None:
     assert 2.5 < high < 8
 
 
+def test_entropy_is_not_misled_by_values_that_recur() -> None:
+    background = np.repeat(np.linspace(-0.9, 0.9, 16), BELL.size // 16)
+    low, high = entropy_range(counted(np.concatenate([BELL, background])))
+    plain = entropy_range(counted(BELL))
+    assert (low, high) == pytest.approx(plain, rel=0.1)
+
+
+def test_entropy_takes_the_gaps_between_few_values_for_no_spikes() -> None:
+    few = counted(BELL[:300])
+    assert entropy_range(few)[1] > 2
+
+
 def test_entropy_of_one_sign_has_an_end_at_zero() -> None:
     low, high = entropy_range(counted(np.append(ONE_SIDED, 50.0)))
     assert low == 0
