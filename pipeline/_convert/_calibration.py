@@ -114,9 +114,9 @@ def entropy_range(counted: Histogram) -> Range:
 def _smooth(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """The counts without spikes: what a layer makes of a flat background, one value for each of its channels.
 
-    The level of such a value tells of its bin's neighbours too, which are empty; that divergence outweighs any clipping,
-    and the range would shrink until each bin has a level. So a bin counts no more than two of the four beside
-    it do, for a spike on a border fills two; or than the mean bin, for few values leave gaps that are no spikes.
+    The level of such a value tells of its bin's neighbours too, which are empty. That divergence outweighs clipping,
+    and the range would shrink until each bin has a level. So a bin counts no more than two of the four beside it
+    do, for a spike on a border fills two; or than the mean bin, for few values leave gaps that are no spikes.
     """
     wide = np.pad(counts, SPIKE_REACH)
     steps = [step for step in range(-SPIKE_REACH, SPIKE_REACH + 1) if step]
