@@ -40,6 +40,7 @@ class Evidence:
         scales: of its weights: one, or one for each channel.
         levels: how many numbers its output can hold.
         sources: names of the layers whose outputs it reads, through operators without weights.
+        fed: the least and the largest number that the model's input can hold, where it reads that in the same way.
     """
 
     layer: Layer
@@ -51,6 +52,7 @@ class Evidence:
     scales: int
     levels: int
     sources: tuple[str, ...]
+    fed: tuple[float, float] | None = None
 
     @property
     def sqnr_db(self) -> float:
@@ -110,6 +112,9 @@ def _evidence(
     real = _widths(floats, stored, operator.kind)
     kept = _widths(stored, stored, operator.kind)[real > 0]
     real = real[real > 0]
+    ends = list(_ends(model, operator))
+    makers = {output: maker.name for maker in model.operators for output in maker.outputs}
+    fed = [_covered(model.tensors[end]) for end in ends if end in model.inputs]
     return Evidence(
         layer,
         layer.error,
@@ -119,7 +124,8 @@ def _evidence(
         weight_spread=float(real.max() / real.min()) if real.size else 1.0,
         scales=len(stored.scales),
         levels=2 ** model.tensors[operator.outputs[0]].bits,
-        sources=tuple(dict.fromkeys(_sources(model, operator))),
+        sources=tuple(dict.fromkeys(makers[end] for end in ends if end in makers)),
+        fed=fed[0] if fed else None,
     )
 
 
@@ -143,18 +149,16 @@ def _widths(tensor: Tensor, like: Tensor, kind: str) -> NDArray[np.float64]:
     return widest
 
 
-def _sources(graph: Graph, operator: Operator) -> Iterator[str]:
-    """The nearest operators with weights before one; the operators between have none."""
+def _ends(graph: Graph, operator: Operator) -> Iterator[int]:
+    """Where the ways up from an operator end: at what operators with weights put out, and at the model's inputs."""
     makers = {output: maker for maker in graph.operators for output in maker.outputs}
     with_weights = {id(owner) for owner, _ in weight_tensors(graph)}
     waiting, seen = [operator], {id(operator)}
     while waiting:
         for tensor in waiting.pop().inputs:
             maker = makers.get(tensor)
-            if maker is None or id(maker) in seen:
-                continue
-            seen.add(id(maker))
-            if id(maker) in with_weights:
-                yield maker.name
-            else:
+            if tensor in graph.inputs or (maker is not None and id(maker) in with_weights and id(maker) not in seen):
+                yield tensor
+            elif maker is not None and id(maker) not in seen:
                 waiting.append(maker)
+            seen.add(id(maker))

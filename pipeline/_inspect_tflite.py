@@ -56,8 +56,10 @@ def tflite_facts(
     layers = verify.layer_rows(graph)
     advised: tuple[Advice, ...] = ()
     if data is not None and reference is not None:
-        layers = _measured(layers, path, graph, _examples(data), reference)
-        advised = advice.advise(layers, graph, read_graph(reference))
+        x = _examples(data)
+        layers = _measured(layers, path, graph, x, reference)
+        known = advice.Known.nothing(verify.usual_inputs(ArraySplit(x, np.zeros(len(x)))))
+        advised = advice.advise(layers, graph, read_graph(reference), known)
     costs = operator_costs(graph)
     placed = target.places(path) if target is not None else None
     return {

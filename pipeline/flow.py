@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.artifact import Artifact
     from pipeline.cache import Cache
     from pipeline.check import Advice
+    from pipeline.dataset import Dataset
     from pipeline.progress import Progress
     from pipeline.recipe import Recipe
 
@@ -57,7 +58,7 @@ def run(
         rows = measure.measure_run(artifact, baseline, recipe.targets, recipe.benchmark, data, progress)
         measurements = [found for row in rows for found in row.measurements.values()]
         latency_checks = verify.latency_checks(recipe.budgets, measurements)
-        advised = _advice(recipe, proof, artifact, reference)
+        advised = _advice(recipe, data, proof, artifact, reference)
 
         report = Report(
             recipe=recipe.name,
@@ -82,14 +83,17 @@ def run(
     return report
 
 
-def _advice(recipe: Recipe, proof: verify.Proof, artifact: Artifact, reference: bytes | None) -> tuple[Advice, ...]:
+def _advice(
+    recipe: Recipe, data: Dataset, proof: verify.Proof, artifact: Artifact, reference: bytes | None
+) -> tuple[Advice, ...]:
     """What to do about the layers that int8 harms most; nothing where there is no float model to compare with."""
     if reference is None:
         return ()
     model = parse_graph(artifact.path.read_bytes())
     # Of two stages, only the first is held against float; its layers come first.
     layers = proof.layers[: len(weight_costs(model))]
-    return advice.advise(layers, model, parse_graph(reference), advice.Known.of(recipe, artifact.mixed))
+    known = advice.Known.of(recipe, artifact.mixed, verify.usual_inputs(data.validation))
+    return advice.advise(layers, model, parse_graph(reference), known)
 
 
 def _facts(artifact: Artifact, score: verify.Score, metric: str) -> ModelFacts:

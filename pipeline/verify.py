@@ -179,6 +179,13 @@ def measured_layers(
         return _sqnr.with_sqnr(layers, graphs, (path, artifact.path), inputs, interpreter())
 
 
+def usual_inputs(held_out: Split) -> tuple[float, float]:
+    """The range of inputs without the 0.1 % that lie furthest out, over some examples of a split."""
+    chosen = held_out.take(np.linspace(0, held_out.size - 1, min(_sqnr.MOST_EXAMPLES, held_out.size)).astype(np.int64))
+    low, high = np.percentile(np.concatenate([x for x, _ in chosen.batches(BATCH)]), [0.05, 99.95])
+    return float(low), float(high)
+
+
 def intake_checks(draft: Draft) -> list[Check]:
     """How far a model that was taken in is from the original, on random inputs."""
     return [

@@ -23,6 +23,8 @@ from tests.test_sensitivity import RECORD
 DATA = Path(__file__).parent / "edge_targets" / "data"
 INT8, FLOAT32 = ((DATA / name).read_bytes() for name in ("tiny_int8.tflite", "tiny_float32.tflite"))
 ALL = Known(addable=advice.ADVISED)
+FED = replace(ALL, inputs=(-1.0, 3.0))
+MORE_EXAMPLES = "convert: {calibration_samples: 1000}"
 
 ERROR = ErrorDetails(
     mean=0.0,
@@ -70,8 +72,11 @@ def erring(**changed: Any) -> Evidence:
         (erring(usual=(0.0, 2.0)), replace(ALL, calibration="percentile"), "covers", "convert: {calibration: mse}"),
         (erring(usual=(0.0, 2.0)), replace(ALL, calibration="mse"), "covers", advice.MIXED),
         (erring(usual=(0.0, 2.0)), Known(qat_epochs=2), "covers", "stages: [{qat: {epochs: 5}}]"),
-        (erring(usual=(0.0, 12.0)), ALL, "reach to 0 … 12", "convert: {calibration_samples: 1000}"),
+        (erring(usual=(0.0, 12.0)), ALL, "reach to 0 … 12", MORE_EXAMPLES),
         (erring(usual=(0.0, 12.0)), replace(ALL, calibration="mse"), "reach", "convert: {calibration: min_max}"),
+        (replace(PLAIN, fed=(-1.0, 1.0)), FED, "input reaches to -1 … 3, and int8 covers -1 … 1", MORE_EXAMPLES),
+        (replace(PLAIN, fed=(-1.0, 2.9)), FED, "own rounding", "stages: [{qat: {epochs: 5}}]"),
+        (PLAIN, FED, "own rounding", "stages: [{qat: {epochs: 5}}]"),
         (replace(PLAIN, lost_weight_channels=2), ALL, "2 of 8 output channels round to zero", advice.MIXED),
         (
             replace(PLAIN, scales=1, weight_spread=300.0),
@@ -182,6 +187,9 @@ def test_evidence_is_read_from_the_files() -> None:
     assert (conv.weight_channels, conv.scales, conv.lost_weight_channels) == (4, 4, 0)
     assert conv.weight_spread > 1
     assert (conv.sources, logits.sources) == ((), ("conv",))
+    # A pixel of 0 to 1, of which the model takes all; the layer behind reads none.
+    assert conv.fed == pytest.approx((0.0, 1.0), abs=0.01)
+    assert logits.fed is None
     advised = advice.advise(rows, model, reference, ALL)
     assert [one.layer for one in advised] == ["logits", "conv"]
 
