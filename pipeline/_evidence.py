@@ -61,14 +61,26 @@ class Evidence:
         return min(math.inf if summed is None else summed, self.error.channel_sqnr_db)
 
     @property
+    def stores(self) -> str:
+        """What its output is stored in: `int8` or `int16`."""
+        return "int16" if self.levels > 256 else "int8"
+
+    @property
+    def precision(self) -> str:
+        """What the layer is in, as `convert.precision` names it."""
+        if self.layer.bits <= 4:
+            return "int4"
+        return "int16x8" if self.stores == "int16" else "int8"
+
+    @property
     def usual_share(self) -> float:
-        """How much of the range that int8 covers holds all but the outermost 0.1 % of the values."""
+        """How much of the range that its output covers holds all but the outermost 0.1 % of the values."""
         covered = self.covered[1] - self.covered[0]
         return (self.error.usual[1] - self.error.usual[0]) / covered if covered > 0 else 1.0
 
     @property
     def clipped(self) -> float:
-        """How far the usual values reach over what int8 covers, as a share of the worst error."""
+        """How far the usual values reach over what its output covers, as a share of the worst error."""
         (low, high), (least, most) = self.error.usual, self.covered
         return max(least - low, high - most, 0.0) / self.error.worst if self.error.worst else 0.0
 

@@ -9,17 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from pipeline import plugins
 from pipeline._evidence import Evidence, gathered
+from pipeline._known import ADVISED, Known
 from pipeline.check import Advice, Layer
-from pipeline.stage import Stage
 
 if TYPE_CHECKING:
     from edge_targets.tflite_graph import Graph
-    from pipeline.artifact import MixedPrecision
-    from pipeline.recipe import Recipe
 
 MOST = 3
 """How many layers are told of."""
@@ -39,9 +37,6 @@ ROUNDING = 0.25
 CLIPPED = 0.5
 """How far values must reach over the range, as a share of the worst error, or it is not the clipping that errs."""
 
-CUT_INPUT = 0.05
-"""How far inputs must reach over the range that int8 has for them, as a share of it, to be the first thing to mend."""
-
 SHIFTED = 0.5
 """Share of the noise that is a constant, from where on a bias mends most of it."""
 
@@ -54,53 +49,14 @@ TINY_SHARE = 0.01
 INHERITED_DB, DROWNED_DB = 3.0, 6.0
 """A layer has its noise from its input where that has no more than this above its own ratio, or is below the second."""
 
-ADVISED = frozenset({"correct_bias", "equalize", "qat"})
-"""Stages that mend what int8 harms."""
-
+TRAINED = "stages: [{qat: {epochs: 5}}]"
 MIXED = "convert: {mixed_precision: {max_accuracy_drop: 0.01}}"
 
+FINER = {"int4": ("give its weights eight bits", "int8"), "int16x8": ("leave its weights in float", "float16")}
+"""What to do about a precision that is not int8: neither training nor mixed precision is for it."""
 
-@dataclass(frozen=True)
-class Known:
-    """What a recipe did and what it could do, as far as advice must know it.
-
-    Attributes:
-        addable: the names of stages that could stand behind its own and do not stand among them.
-        calibration: how ranges were chosen.
-        granularity: whether a weight has a scale for each channel.
-        qat_epochs: of quantization-aware training, None without it.
-        mixed: the search for layers to keep in float, if there was one.
-        inputs: the usual range of the examples that errors were measured with.
-    """
-
-    addable: frozenset[str] = frozenset()
-    calibration: str = "min_max"
-    granularity: str = "per_channel"
-    qat_epochs: int | None = None
-    mixed: MixedPrecision | None = None
-    inputs: tuple[float, float] | None = None
-
-    @classmethod
-    def of(cls, recipe: Recipe, mixed: MixedPrecision | None, inputs: tuple[float, float] | None = None) -> Self:
-        """What a recipe says of it."""
-        stages = {stage.stage_name(): stage for stage in recipe.stages}
-        traits: frozenset[str] = frozenset()
-        for stage in recipe.stages:
-            traits = stage.traits_after(traits)
-        there = set(plugins.names("pipeline.stages")) - stages.keys()
-        return cls(
-            frozenset(name for name in there & ADVISED if not traits & _stage(name).refuses.keys()),
-            recipe.convert.calibration,
-            recipe.convert.granularity,
-            getattr(stages.get("qat"), "epochs", None),
-            mixed,
-            inputs,
-        )
-
-    @classmethod
-    def nothing(cls, inputs: tuple[float, float] | None = None) -> Self:
-        """Of a model whose recipe nobody has: any stage could be added to it."""
-        return cls(ADVISED & set(plugins.names("pipeline.stages")), inputs=inputs)
+BETTER = {"min_max": "percentile", "moving_average": "percentile", "percentile": "mse", "entropy": "mse"}
+"""The calibration to try next where a range is stretched."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +84,9 @@ def advise(layers: Sequence[Layer], model: Graph, reference: Graph, known: Known
         At most three; fewer where fewer layers were measured.
     """
     found = [one for one in gathered(layers, model, reference) if math.isfinite(one.sqnr_db)]
-    case = _Case({one.layer.name: one for one in found}, known or Known.nothing())
+    case = _Case(
+        {one.layer.name: one for one in found}, known or Known(ADVISED & set(plugins.names("pipeline.stages")))
+    )
     worst = sorted(found, key=lambda one: (-case.gain(one) if case.matters(one) else 0.0, one.sqnr_db))
     # Where the noise of a layer comes from is told before the layer itself.
     told = dict.fromkeys(name for one in worst for name in (case.origin(one).layer.name, one.layer.name))
@@ -163,14 +121,7 @@ class _Case:
         return Advice(name, one.layer.sqnr_db, self.gains.get(name), finding.reason, finding.remedy, finding.setting)
 
     def _own(self, one: Evidence) -> _Finding | None:
-        checks = (
-            self._healthy,
-            self._lost_channels,
-            self._lost_weights,
-            self._stretched,
-            self._clipped,
-            self._cut_input,
-        )
+        checks = (self._healthy, self._lost_channels, self._lost_weights, self._stretched, self._clipped)
         return next((found for check in checks if (found := check(one)) is not None), None)
 
     def _milder(self, one: Evidence) -> _Finding:
@@ -189,12 +140,12 @@ class _Case:
         if error.channel_spread < SPREAD or error.lost_channels == error.channels:
             return None
         spread = f"its channels' ranges are spread over 1:{error.channel_spread:,.0f}, and all share one scale"
-        lost = f"{error.lost_channels} of {error.channels} channels are one and the same value in int8"
+        lost = f"{error.lost_channels} of {error.channels} channels are one and the same value in {one.stores}"
         reason = f"{spread}; {lost}" if error.lost_channels else spread
         if "equalize" in self.known.addable:
             remedy = "even its channels out against the layer behind, with the stage equalize; or keep both in float"
             return _Finding(reason, f"{remedy} (convert.mixed_precision)", "stages: [{equalize: {}}]")
-        return self._in_float(reason, "keep this layer and those that read it in float")
+        return self._in_float(one, reason, "keep this layer and those that read it in float")
 
     def _lost_weights(self, one: Evidence) -> _Finding | None:
         per_tensor = one.scales == 1 and one.weight_channels > 1
@@ -204,18 +155,18 @@ class _Case:
         reason = f"{lost}; in float their ranges are spread over 1:{one.weight_spread:,.0f}"
         if per_tensor and self.known.granularity != "per_channel":
             return _Finding(reason, "give each channel a scale of its own", "convert: {granularity: per_channel}")
-        return self._in_float(reason)
+        return self._in_float(one, reason)
 
     def _stretched(self, one: Evidence) -> _Finding | None:
         if one.usual_share > STRETCHED or one.rounding < ROUNDING:
             return None
         usual, covered = _span(one.error.usual), _span(one.covered)
-        reason = f"int8 covers {covered}, and 99.9 % of the values lie within {usual}"
+        reason = f"{one.stores} covers {covered}, and 99.9 % of the values lie within {usual}"
         if self.known.qat_epochs is not None:
             return _Finding(reason, "train the ranges for longer", _more_epochs(self.known.qat_epochs))
-        better = {"min_max": "percentile", "percentile": "mse"}.get(self.known.calibration)
+        better = BETTER.get(self.known.calibration)
         if better is None:
-            return self._in_float(reason, "keep this layer in float: no range fits its values")
+            return self._in_float(one, reason, "keep this layer in float: no range fits its values")
         return _Finding(
             reason, "choose its range without the few values far out", f"convert: {{calibration: {better}}}"
         )
@@ -223,26 +174,12 @@ class _Case:
     def _clipped(self, one: Evidence) -> _Finding | None:
         if one.clipped < CLIPPED:
             return None
-        reason = f"its values reach to {_span(one.error.usual)}, and int8 covers {_span(one.covered)} alone"
-        return self._widened(reason)
-
-    def _cut_input(self, one: Evidence) -> _Finding | None:
-        if one.fed is None or self.known.inputs is None:
-            return None
-        (low, high), (least, most) = self.known.inputs, one.fed
-        if max(least - low, high - most) < CUT_INPUT * (most - least):
-            return None
-        reach, covered = _span(self.known.inputs), _span(one.fed)
-        return self._widened(f"the model's input reaches to {reach}, and int8 covers {covered} alone")
-
-    def _widened(self, reason: str) -> _Finding:
-        """What to do about values that a range leaves out."""
+        reason = f"its values reach to {_span(one.error.usual)}, and {one.stores} covers {_span(one.covered)} alone"
         if self.known.qat_epochs is not None:
             return _Finding(reason, "train the ranges for longer", _more_epochs(self.known.qat_epochs))
         if self.known.calibration != "min_max":
             return _Finding(reason, "choose its range from all values", "convert: {calibration: min_max}")
-        more = "calibrate with more examples, drawn from all of the data"
-        return _Finding(reason, more, "convert: {calibration_samples: 1000}")
+        return _Finding(reason, "calibrate with more examples", "convert: {calibration_samples: 1000}")
 
     def _inherited(self, one: Evidence) -> _Finding | None:
         origin = self.origin(one)
@@ -270,9 +207,10 @@ class _Case:
         reason = (
             f"{one.error.shift:.0%} of its noise is a constant shift of each channel, {one.error.mean:+.3g} on average"
         )
-        if "correct_bias" in self.known.addable:
+        # The stage simulates int8, and knows of no other rounding.
+        if "correct_bias" in self.known.addable and one.precision == "int8":
             return _Finding(reason, "take the shift back in the biases", "stages: [{correct_bias: {}}]")
-        return self._trained(reason)
+        return self._trained(one, reason)
 
     def _short_training(self, one: Evidence) -> _Finding | None:
         epochs = self.known.qat_epochs
@@ -284,30 +222,41 @@ class _Case:
     def _tiny(self, one: Evidence) -> _Finding | None:
         if one.layer.bytes_share >= TINY_SHARE:
             return None
-        reason = f"int8 leaves {one.sqnr_db:.1f} dB, and saves little: its weights are {one.layer.bytes:,} bytes"
-        return self._in_float(reason, "keep this layer in float: it costs next to nothing")
+        reason = (
+            f"{one.precision} leaves {one.sqnr_db:.1f} dB, and saves little: its weights are {one.layer.bytes:,} bytes"
+        )
+        return self._in_float(one, reason, "keep this layer in float: it costs next to nothing")
 
     def _rounded(self, one: Evidence) -> _Finding:
-        return self._trained(f"int8's own rounding leaves {one.sqnr_db:.1f} dB; its ranges are as they should be")
+        reason = f"{one.precision}'s own rounding leaves {one.sqnr_db:.1f} dB; its ranges are as they should be"
+        return self._trained(one, reason)
 
-    def _trained(self, reason: str) -> _Finding:
-        if "qat" in self.known.addable:
-            return _Finding(reason, "let the weights learn to live with the rounding", "stages: [{qat: {epochs: 5}}]")
-        return self._in_float(reason)
+    def _trained(self, one: Evidence, reason: str) -> _Finding:
+        if "qat" not in self.known.addable or one.precision in FINER:
+            return self._in_float(one, reason)
+        chosen = self.known.chosen
+        setting = f"{{{TRAINED}, convert: {{{', '.join(chosen)}}}}}" if chosen else TRAINED
+        return _Finding(reason, "let the weights learn to live with the rounding", setting)
 
-    def _in_float(self, reason: str, remedy: str = "keep this layer in float") -> _Finding:
+    def _in_float(self, one: Evidence, reason: str, remedy: str = "keep this layer in float") -> _Finding:
         """The last resort. A model that was trained in int8 has no float layers to keep."""
+        if one.precision in FINER:
+            finer, precision = FINER[one.precision]
+            chosen = self.known.chosen if precision == "float16" else ()
+            return _Finding(reason, finer, f"convert: {{{', '.join((f'precision: {precision}', *chosen))}}}")
         if self.known.qat_epochs is None:
-            return _Finding(reason, remedy, MIXED)
+            return _Finding(reason, remedy, self._mixed())
         return _Finding(
             reason,
             "train quantization-aware for longer; or drop that stage, and set convert.mixed_precision",
             _more_epochs(self.known.qat_epochs),
         )
 
-
-def _stage(name: str) -> type[Stage]:
-    return plugins.plugin_class("pipeline.stages", name, Stage)  # type: ignore[type-abstract]
+    def _mixed(self) -> str:
+        if not self.known.second:
+            return MIXED
+        back = [setting for setting in self.known.chosen if setting != "granularity: per_channel"]
+        return MIXED.replace("{", f"{{{', '.join(back)}, ", 1)
 
 
 def _more_epochs(epochs: int) -> str:

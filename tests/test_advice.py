@@ -105,6 +105,51 @@ def recipe(stages: list[dict[str, Any]], setting: str = "{}") -> Recipe:
     return Recipe.model_validate_json(json.dumps(both), context={"folder": DATA})
 
 
+INT4 = replace(PLAIN, layer=replace(LAYER, bits=4))
+INT16 = replace(PLAIN, levels=2**16)
+
+
+@pytest.mark.parametrize("convert", [
+    {},
+    {"calibration": "entropy"},
+    {"calibration": "mse", "granularity": "per_tensor"},
+    {"backend": "ai_edge_quantizer"},
+    {"backend": "ai_edge_quantizer", "calibration": "moving_average", "granularity": "per_tensor"},
+    {"backend": "ai_edge_quantizer", "precision": "int4", "calibration": "mse"},
+    {"precision": "int16x8", "calibration": "percentile"},
+    {"backend": "ai_edge_quantizer", "precision": "int16x8", "granularity": "per_tensor"},
+])  # fmt: skip
+@pytest.mark.parametrize("can_train", [True, False])
+def test_the_recipe_takes_its_advice_whatever_its_conversion_is(convert: dict[str, str], can_train: bool) -> None:
+    known = Known.of(recipe([], json.dumps({"convert": convert})), None)
+    known = known if can_train else replace(known, addable=frozenset())
+    one = {"int4": INT4, "int16x8": INT16}.get(convert.get("precision", "int8"), PLAIN)
+    ills = [
+        {},
+        {"shift": 0.9},
+        {"channel_spread": 1000.0},
+        {"usual": (0.0, 2.0), "bin_width": 1e-6 if one is INT16 else 0.002},
+        {"usual": (0.0, 12.0)},
+    ]
+    for ill in ills:
+        found = of(replace(one, error=replace(ERROR, **ill)), known)
+        advised = _yaml.parse(found.setting).value
+        both = {**advised, "convert": {**convert, **advised.get("convert", {})}}
+        assert recipe([], json.dumps(both)).name == "x", found
+
+
+def test_another_precision_is_called_by_its_name_and_has_remedies_of_its_own() -> None:
+    assert of(INT4).reason.startswith("int4's own rounding")
+    assert of(INT4).setting == "convert: {precision: int8}"
+    assert of(INT16).reason.startswith("int16x8's own rounding")
+    assert of(INT16, replace(ALL, calibration="mse")).setting == "convert: {precision: float16, calibration: min_max}"
+    # The stage simulates int8: of four bits it knows nothing.
+    shifted = replace(INT4, error=replace(ERROR, shift=0.9))
+    assert "correct_bias" not in of(shifted).setting
+    wide = replace(INT16, error=replace(ERROR, usual=(0.0, 2.0), bin_width=1e-6))
+    assert of(wide).reason.startswith("int16 covers 0 … 10")
+
+
 def test_only_stages_that_may_still_come_are_advised() -> None:
     assert "qat" in Known.of(recipe([{"train": {}}]), None).addable
     trained = Known.of(recipe([{"train": {}}, {"qat": {"epochs": 4}}]), None)
