@@ -19,6 +19,8 @@ from pipeline.check import Advice, Layer
 if TYPE_CHECKING:
     from edge_targets.tflite_graph import Graph
 
+__all__ = ["ADVISED", "Known", "advise"]
+
 MOST = 3
 """How many layers are told of."""
 
