@@ -27,6 +27,7 @@ class Known:
         second: whether ai-edge-quantizer quantized, which mixes no precisions.
         qat_epochs: of quantization-aware training, None without it.
         mixed: the search for layers to keep in float, if there was one.
+        inputs: the usual range of the examples that errors were measured with.
     """
 
     addable: frozenset[str] = frozenset()
@@ -35,6 +36,7 @@ class Known:
     second: bool = False
     qat_epochs: int | None = None
     mixed: MixedPrecision | None = None
+    inputs: tuple[float, float] | None = None
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -47,7 +49,7 @@ class Known:
         return tuple(setting for other, setting in plain if other)
 
     @classmethod
-    def of(cls, recipe: Recipe, mixed: MixedPrecision | None) -> Self:
+    def of(cls, recipe: Recipe, mixed: MixedPrecision | None, inputs: tuple[float, float] | None = None) -> Self:
         """What a recipe says of it."""
         stages = {stage.stage_name(): stage for stage in recipe.stages}
         traits: frozenset[str] = frozenset()
@@ -61,7 +63,13 @@ class Known:
             recipe.convert.backend == "ai_edge_quantizer",
             getattr(stages.get("qat"), "epochs", None),
             mixed,
+            inputs,
         )
+
+    @classmethod
+    def nothing(cls, inputs: tuple[float, float] | None = None) -> Self:
+        """Of a model whose recipe nobody has: any stage could be added to it."""
+        return cls(ADVISED & set(plugins.names("pipeline.stages")), inputs=inputs)
 
 
 def _stage(name: str) -> type[Stage]:

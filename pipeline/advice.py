@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline import plugins
 from pipeline._evidence import Evidence, gathered
 from pipeline._known import ADVISED, Known
 from pipeline.check import Advice, Layer
@@ -38,6 +37,9 @@ ROUNDING = 0.25
 
 CLIPPED = 0.5
 """How far values must reach over the range, as a share of the worst error, or it is not the clipping that errs."""
+
+CUT_INPUT = 0.05
+"""How far inputs must reach over the range that int8 has for them, as a share of it, to be the first thing to mend."""
 
 SHIFTED = 0.5
 """Share of the noise that is a constant, from where on a bias mends most of it."""
@@ -86,9 +88,7 @@ def advise(layers: Sequence[Layer], model: Graph, reference: Graph, known: Known
         At most three; fewer where fewer layers were measured.
     """
     found = [one for one in gathered(layers, model, reference) if math.isfinite(one.sqnr_db)]
-    case = _Case(
-        {one.layer.name: one for one in found}, known or Known(ADVISED & set(plugins.names("pipeline.stages")))
-    )
+    case = _Case({one.layer.name: one for one in found}, known or Known.nothing())
     worst = sorted(found, key=lambda one: (-case.gain(one) if case.matters(one) else 0.0, one.sqnr_db))
     # Where the noise of a layer comes from is told before the layer itself.
     told = dict.fromkeys(name for one in worst for name in (case.origin(one).layer.name, one.layer.name))
@@ -123,7 +123,14 @@ class _Case:
         return Advice(name, one.layer.sqnr_db, self.gains.get(name), finding.reason, finding.remedy, finding.setting)
 
     def _own(self, one: Evidence) -> _Finding | None:
-        checks = (self._healthy, self._lost_channels, self._lost_weights, self._stretched, self._clipped)
+        checks = (
+            self._healthy,
+            self._lost_channels,
+            self._lost_weights,
+            self._stretched,
+            self._clipped,
+            self._cut_input,
+        )
         return next((found for check in checks if (found := check(one)) is not None), None)
 
     def _milder(self, one: Evidence) -> _Finding:
@@ -176,12 +183,26 @@ class _Case:
     def _clipped(self, one: Evidence) -> _Finding | None:
         if one.clipped < CLIPPED:
             return None
-        reason = f"its values reach to {_span(one.error.usual)}, and {one.stores} covers {_span(one.covered)} alone"
+        reach, covered = _span(one.error.usual), _span(one.covered)
+        return self._widened(f"its values reach to {reach}, and {one.stores} covers {covered} alone")
+
+    def _cut_input(self, one: Evidence) -> _Finding | None:
+        if one.fed is None or self.known.inputs is None:
+            return None
+        (low, high), (least, most) = self.known.inputs, one.fed
+        if max(least - low, high - most) < CUT_INPUT * (most - least):
+            return None
+        reach, covered = _span(self.known.inputs), _span(one.fed)
+        return self._widened(f"the model's input reaches to {reach}, and {one.stores} covers {covered} alone")
+
+    def _widened(self, reason: str) -> _Finding:
+        """What to do about values that a range leaves out."""
         if self.known.qat_epochs is not None:
             return _Finding(reason, "train the ranges for longer", _more_epochs(self.known.qat_epochs))
         if self.known.calibration != "min_max":
             return _Finding(reason, "choose its range from all values", "convert: {calibration: min_max}")
-        return _Finding(reason, "calibrate with more examples", "convert: {calibration_samples: 1000}")
+        more = "calibrate with more examples, drawn from all of the data"
+        return _Finding(reason, more, "convert: {calibration_samples: 1000}")
 
     def _inherited(self, one: Evidence) -> _Finding | None:
         origin = self.origin(one)
