@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_targets._noise import TensorPair
-from edge_targets.tflite_cost import weight_costs
 from edge_targets.tflite_graph import Graph, Operator, weight_tensors
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ def examples_for(macs: int) -> int:
 
 def with_sqnr(
     layers: Sequence[Layer],
+    places: Sequence[int],
     graphs: tuple[Graph, Graph],
     models: tuple[Path, Path],
     inputs: tuple[NDArray[Any], NDArray[Any]],
@@ -43,6 +43,7 @@ def with_sqnr(
 
     Args:
         layers: the rows of the int8 model.
+        places: of each row, the index of its operator; -1 where that is in a loop's body.
         graphs: the float reference's and the int8 model's.
         models: the two files.
         inputs: the same examples as each of them takes them, raw, (n, ...).
@@ -55,8 +56,7 @@ def with_sqnr(
     pairs = tensor_pairs(reference, quantized)
     found = interpreter.noise(models, inputs, list(pairs.values()))
     by_operator = dict(zip(pairs, found, strict=True))
-    ours = {id(operator): operator.index for operator in quantized.operators}
-    rows = (by_operator.get(ours.get(id(cost.operator), -1)) for cost in weight_costs(quantized))
+    rows = map(by_operator.get, places)
     return tuple(
         layer if noise is None else replace(layer, sqnr_db=noise.sqnr_db, error=noise.details)
         for layer, noise in zip(layers, rows, strict=True)

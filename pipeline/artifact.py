@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -157,11 +157,13 @@ class Cascade:
         rest: from the features that the first stage gives, its second output, to the final scores.
         threshold: the least confidence (softmax's largest) with which the first stage's scores stand.
         expected_exits: share of the validation examples that left early with it, 0 to 1.
+        uncut: the bytes of the one file that both were cut from: no device sees it, but its layers can be looked at.
     """
 
     rest: Artifact
     threshold: float
     expected_exits: float
+    uncut: bytes = field(repr=False)
 
 
 def quantize(x: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:

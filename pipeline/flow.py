@@ -6,9 +6,9 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from edge_targets.tflite_cost import weight_costs
 from edge_targets.tflite_graph import parse_graph
 from pipeline import advice, cascade, forge, measure, verify
+from pipeline._uncut import uncut_bytes, uncut_rows
 from pipeline.cache import library_versions
 from pipeline.report import ModelFacts, Report, write_report
 from pipeline.workplace import publish, workplace
@@ -89,9 +89,8 @@ def _advice(
     """What to do about the layers that int8 harms most; nothing where there is no float model to compare with."""
     if reference is None:
         return ()
-    model = parse_graph(artifact.path.read_bytes())
-    # Of two stages, only the first is held against float; its layers come first.
-    layers = proof.layers[: len(weight_costs(model))]
+    model = parse_graph(uncut_bytes(artifact))
+    layers = uncut_rows(proof.layers, artifact, model)
     known = advice.Known.of(recipe, artifact.mixed, verify.usual_inputs(data.validation))
     return advice.advise(layers, model, parse_graph(reference), known)
 

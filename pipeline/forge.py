@@ -184,7 +184,7 @@ def _two_stages(
     parts = zip(convert.cut(model), (FIRST, REST), strict=True)
     first, rest = (_laid_down(part, work / name, cache, progress, travels=True) for part, name in parts)
     atomic_write_bytes(work / RUN_CASCADE, run_cascade_script())
-    uncut = replace(first, cascade=Cascade(rest, NEVER, 0.0))
+    both = replace(first, cascade=Cascade(rest, NEVER, 0.0, model))
     key = key_of(
         kind="threshold",
         stages=[first.sha256, rest.sha256],
@@ -193,10 +193,10 @@ def _two_stages(
         code=code_version("pipeline.cascade", "pipeline.interpreter", "edge_targets._on_device_cascade"),
     )
     files, _ = _remembered(
-        cache, key, lambda: {"cascade.json": json.dumps(cascade.choose(uncut, data, step, progress)).encode()}, progress
+        cache, key, lambda: {"cascade.json": json.dumps(cascade.choose(both, data, step, progress)).encode()}, progress
     )
     threshold, exits = json.loads(files["cascade.json"])
-    return replace(first, precision=precision, cascade=Cascade(rest, threshold, exits))
+    return replace(first, precision=precision, cascade=Cascade(rest, threshold, exits, model))
 
 
 def _begun(recipe: Recipe, data: Dataset, cache: Cache, progress: Progress, trust_code: bool) -> tuple[Draft, bool]:

@@ -16,6 +16,7 @@ from edge_targets.tflite_cost import WeightCost, total_macs, weight_costs
 from edge_targets.tflite_graph import Graph, Tensor, parse_graph
 from pipeline import _precision, _sqnr, cascade
 from pipeline._promises import promise_checks
+from pipeline._uncut import uncut_bytes, uncut_places
 from pipeline.artifact import FLOATS, dequantize, quantize
 from pipeline.check import Check, Layer
 from pipeline.interpreter import BATCH, interpreter, stored_batches
@@ -168,15 +169,17 @@ def measured_layers(
     Raises:
         TargetError: one of the models did not run, or does not take these examples.
     """
-    graphs = parse_graph(reference), cascade.graph_of(artifact)
+    model = uncut_bytes(artifact)
+    graphs = parse_graph(reference), parse_graph(model)
     count = min(_sqnr.examples_for(total_macs(graphs[0])), held_out.size)
     chosen = held_out.take(np.linspace(0, held_out.size - 1, count).astype(np.int64))
     x = np.concatenate([x for x, _ in chosen.batches(BATCH)])
     with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
-        path = Path(folder, "reference.tflite")
-        path.write_bytes(reference)
+        paths = Path(folder, "reference.tflite"), Path(folder, "model.tflite")
+        for path, content in zip(paths, (reference, model), strict=True):
+            path.write_bytes(content)
         inputs = x, quantize(x, artifact.inputs[0])
-        return _sqnr.with_sqnr(layers, graphs, (path, artifact.path), inputs, interpreter())
+        return _sqnr.with_sqnr(layers, uncut_places(artifact, graphs[1]), graphs, paths, inputs, interpreter())
 
 
 def usual_inputs(held_out: Split) -> tuple[float, float]:

@@ -69,6 +69,9 @@ def test_the_report_tells_of_both_stages(folder: Path) -> None:
     assert checks["max_median_us.host"]["value"] == pytest.approx(first + rest)
     layers = {layer["name"] for layer in report["layers"]}
     assert {"conv1", "early_exit_conv", "early_exit_scores", "conv2", "logits"} <= layers
+    assert [layer["name"] for layer in report["layers"] if layer["sqnr_db"] is None] == []
+    worst = sorted(report["layers"], key=lambda layer: float(layer["sqnr_db"]))
+    assert checks["worst_layer_sqnr"]["value"] == worst[0]["sqnr_db"]
     assert sum(layer["macs_share"] for layer in report["layers"]) == pytest.approx(1)
 
 

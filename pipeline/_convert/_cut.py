@@ -23,11 +23,17 @@ def cut(model: bytes) -> tuple[bytes, bytes]:
     """
     graph = parse_graph(model)
     early, final = graph.outputs
-    first = operators_behind(graph, [early])
-    rest = operators_behind(graph, [final]) - first
+    first, rest = dealt(graph)
     _refuse_bodies(graph)
-    features = _crossing(graph, rest)
-    return part_of(model, sorted(first), [early, features]), part_of(model, sorted(rest), [final])
+    features = _crossing(graph, set(rest))
+    return part_of(model, first, [early, features]), part_of(model, rest, [final])
+
+
+def dealt(graph: Graph) -> tuple[list[int], list[int]]:
+    """The indices of the operators of either file, in their order there."""
+    early, final = graph.outputs
+    first = operators_behind(graph, [early])
+    return sorted(first), sorted(operators_behind(graph, [final]) - first)
 
 
 def _crossing(graph: Graph, rest: set[int]) -> int:

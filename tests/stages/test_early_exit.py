@@ -16,8 +16,10 @@ from edge_targets._cascade import NEVER
 from edge_targets._on_device_cascade import confidence
 from edge_targets.host import HostTarget
 from edge_targets.tflite_graph import Graph, parse_graph
-from pipeline import cascade, convert
-from pipeline.artifact import Artifact, Cascade, TensorSpec, quantize, sha256_of
+from pipeline import advice, cascade, convert, verify
+from pipeline._evidence import gathered
+from pipeline._uncut import uncut_rows
+from pipeline.artifact import Artifact, Cascade, TensorSpec, dequantize, quantize, sha256_of
 from pipeline.dataset import Dataset
 from pipeline.draft import Draft, Step
 from pipeline.errors import BrokenPromise, ModelError
@@ -59,7 +61,7 @@ def cut(tmp_path_factory: pytest.TempPathFactory) -> Cut:
     whole = int8(draft, data)
     folder = tmp_path_factory.mktemp("stages")
     first, rest = (laid_down(part, folder / f"{place}.tflite") for place, part in enumerate(convert.cut(whole)))
-    return Cut(data, before, draft, whole, replace(first, cascade=Cascade(rest, 0.9, 0.5)))
+    return Cut(data, before, draft, whole, replace(first, cascade=Cascade(rest, 0.9, 0.5, whole)))
 
 
 def laid_down(model: bytes, path: Path) -> Artifact:
@@ -101,6 +103,47 @@ def test_no_operator_is_in_both_files_and_none_is_lost(cut: Cut) -> None:
     names = [{operator.name for operator in graph.operators} for graph in (first, rest)]
     assert names[0] == {"conv", *cut.step.notes["head"]}
     assert names[1] == {"depthwise", "pointwise", "pool", "flatten", "dense", "logits"}
+
+
+def test_the_layers_of_both_files_are_held_against_float(cut: Cut) -> None:
+    """The last layer's figure is the one that follows from what both files give, and from the Keras model."""
+    table = verify.layer_rows(cascade.graph_of(cut.artifact))
+    reference = convert.to_float_reference(cut.draft)
+    rows = verify.measured_layers(table, cut.artifact, reference, cut.data.validation)
+    assert [row.name for row in rows if row.sqnr_db is None] == []
+    assert cut.data.validation.size <= 64, "all of them are measured"
+    [x] = (x for x, _ in val(cut))
+    _, wanted = cut.draft.restore().predict(x, verbose=0)
+    first, rest = cut.artifact.parts
+    stages, given = (first.path, rest.path), quantize(x, first.inputs[0])
+    found = dequantize(HostTarget(xnnpack=False).cascade(stages, [given], NEVER).final, rest.outputs[0])
+    last = next(row for row in rows if row.name == "logits")
+    assert last.sqnr_db == pytest.approx(10 * np.log10((wanted**2).sum() / ((wanted - found) ** 2).sum()), abs=0.01)
+
+
+def test_layers_of_the_second_file_are_advised_on(cut: Cut) -> None:
+    """Where those of the first are left out; and it is known whose outputs they read, across the border, too."""
+    table = verify.layer_rows(cascade.graph_of(cut.artifact))
+    reference = convert.to_float_reference(cut.draft)
+    rows = verify.measured_layers(table, cut.artifact, reference, cut.data.validation)
+    first = {operator.name for operator in cut.graphs[0].operators}
+    rest = [replace(row, sqnr_db=None, error=None) if row.name in first else row for row in rows]
+    whole = parse_graph(cut.whole)
+    ordered = uncut_rows(rest, cut.artifact, whole)
+    found = advice.advise(ordered, whole, parse_graph(reference))
+    assert len(found) == 3
+    assert {one.layer for one in found} <= {"depthwise", "pointwise", "dense", "logits"}
+    [depthwise] = (one for one in gathered(ordered, whole, parse_graph(reference)) if one.layer.name == "depthwise")
+    assert depthwise.sources == ("conv",)
+
+
+def test_the_rows_of_both_files_come_in_the_order_of_the_uncut_one(cut: Cut) -> None:
+    whole = parse_graph(cut.whole)
+    rows = uncut_rows(verify.layer_rows(cascade.graph_of(cut.artifact)), cut.artifact, whole)
+    facts = [(row.name, row.kind, row.weights, row.distinct, row.macs) for row in rows]
+    assert facts == [(row.name, row.kind, row.weights, row.distinct, row.macs) for row in verify.layer_rows(whole)]
+    # In the files the head comes before the rest; here it need not.
+    assert sorted(facts) != facts
 
 
 def test_the_features_have_one_scale_in_both_files(cut: Cut) -> None:
