@@ -128,7 +128,7 @@ def _must_be(model: Path, sha256: str, told_by: str = REPORT) -> None:
     if hashlib.sha256(model.read_bytes()).hexdigest() != sha256:
         raise ModelError(
             f"{model} is not the model that {model.with_name(told_by)} speaks of.",
-            mend="run the recipe again, or deploy the file itself",
+            mend="run the recipe again, or deploy the file itself" if model.name == MODEL else "run the recipe again",
         )
 
 

@@ -41,14 +41,18 @@ def _average(early: Mapping[str, Any], rest: Mapping[str, Any], exits: float) ->
     medians = [row["median_us"] for row in both]
     ends = [row.get("median_ci_us") for row in both]
     whole = None not in medians and None not in ends
-    unstable = [
-        f"{name}: {row['unstable']}" for name, row in zip(("early", "rest"), both, strict=True) if row.get("unstable")
-    ]
     return {
         **{name: early.get(name) for name in ("target", *SETUP, "device")},
         "model": AVERAGE,
         "kernels": kernels_of_both(*(str(row.get("kernels")) for row in both)),
         "median_us": None if None in medians else medians[0] + (1 - exits) * medians[1],
         "median_ci_us": [one + (1 - exits) * two for one, two in zip(*ends, strict=True)] if whole else None,
-        "unstable": "; ".join(unstable),
+        "unstable": _unstable(early.get("unstable") or "", rest.get("unstable") or ""),
     }
+
+
+def _unstable(early: str, rest: str) -> str:
+    """Why one of the stages did not hold still, or both; a busy machine is so for both."""
+    if early == rest:
+        return early
+    return "; ".join(f"{name}: {why}" for name, why in (("early", early), ("rest", rest)) if why)

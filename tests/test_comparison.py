@@ -109,6 +109,11 @@ def test_a_rest_that_cannot_be_told_makes_the_average_uncertain() -> None:
     assert row(compare_reports([in_two_files(40, 60, 0.1), none]), "average host")["low"] is None
     document = compare_reports([in_two_files(40, 60, 0.1), in_two_files(40, 60, 0.1, unstable="the clock fell")])
     assert document["reasons"] == ["host: the second was unstable: rest: the clock fell"]
+    both = in_two_files(40, 60, 0.1, unstable="a busy machine")
+    both["measurements"][0]["unstable"] = "a busy machine"
+    assert compare_reports([in_two_files(40, 60, 0.1), both])["reasons"] == [
+        "host: the second was unstable: a busy machine"
+    ]
 
 
 def test_one_file_is_held_against_the_average_of_two() -> None:
