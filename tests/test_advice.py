@@ -134,6 +134,7 @@ def test_the_recipe_takes_its_advice_whatever_its_conversion_is(convert: dict[st
     for ill in ills:
         found = of(replace(one, error=replace(ERROR, **ill)), known)
         advised = _yaml.parse(found.setting).value
+        assert isinstance(advised, dict)
         both = {**advised, "convert": {**convert, **advised.get("convert", {})}}
         assert recipe([], json.dumps(both)).name == "x", found
 

@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 from pipeline import __version__, plugins
+from pipeline.choice import settings_class
+from pipeline.commands._settings import settings_of
 from tests.small import TINY_RECIPE, Command
 
 pytestmark = pytest.mark.e2e
@@ -50,6 +52,28 @@ def test_list_shows_every_plugin_with_a_line_of_its_own(kind: str, edgesmith: Co
     assert [row["name"] for row in rows] == [name for name, _ in shown]
 
 
+def test_list_shows_what_can_be_set_of_one(edgesmith: Command) -> None:
+    done = edgesmith("list", "stages", "train")
+    assert done.returncode == 0
+    for told in (
+        "\n  learning_rate  number > 0; default 0.001\n",
+        '\n  distribute  none | mirrored; default "none"\n',
+        "\n  schedule  group; optional\n",
+        "\n  schedule.warmup_epochs  number ≥ 0; optional\n",
+    ):
+        assert told in done.stdout
+    assert "\n  path  path; required\n" in edgesmith("list", "data", "npz").stdout
+    assert "mixed_precision.max_accuracy_drop  number ≥ 0 ≤ 1" in edgesmith("list", "settings", "convert").stdout
+
+
+@pytest.mark.parametrize("kind", plugins.FOLDERS)
+def test_what_can_be_set_of_every_plugin_has_words(kind: str) -> None:
+    for name in plugins.names(plugins.FOLDERS[kind]):
+        settings = settings_of(settings_class(plugins.FOLDERS[kind], name).model_json_schema())
+        assert len({each.name for each in settings}) == len(settings)
+        assert not [each.name for each in settings if "$" in each.kind or not each.kind]
+
+
 def test_schema_is_one_that_a_recipe_is_valid_by(edgesmith: Command) -> None:
     schema = json.loads(edgesmith("schema").stdout)
     jsonschema.validate(yaml.safe_load(TINY_RECIPE), schema)
@@ -84,6 +108,8 @@ def test_a_bad_recipe_is_a_message_and_exit_2(content: bytes, said: str, edgesmi
     [
         (["rnu"], "No such command 'rnu'"),
         (["list", "stagse"], "'stages'"),
+        (["list", "stages", "equalise"], "did you mean 'equalize'?"),
+        (["list", "settings", "converts"], "it has convert, budgets, benchmark"),
         (["run"], "Missing argument 'RECIPE'"),
         (["run", "nowhere.yaml"], "There is no recipe nowhere.yaml"),
         (["run", "nowhere.yaml", "--cache", "c", "--no-cache"], "exclude each other"),

@@ -102,5 +102,5 @@ def test_where_it_cannot_be_written_the_exit_code_is_3(run: Path, edgesmith: Com
 
 def test_list_follows_its_schema(edgesmith: Command) -> None:
     schema = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "list.schema.json").read_text("utf-8"))
-    for kind in ("stages", "targets", "models", "data", "tasks"):
-        jsonschema.validate(json.loads(edgesmith("list", kind, "--json").stdout), schema)
+    for arguments in (["tasks"], ["settings"], ["settings", "convert"], ["stages", "train"], ["targets", "coral"]):
+        jsonschema.validate(json.loads(edgesmith("list", *arguments, "--json").stdout), schema)
