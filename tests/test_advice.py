@@ -124,7 +124,7 @@ def test_the_recipe_takes_its_advice_whatever_its_conversion_is(convert: dict[st
     known = Known.of(recipe([], json.dumps({"convert": convert})), None)
     known = known if can_train else replace(known, addable=frozenset())
     one = {"int4": INT4, "int16x8": INT16}.get(convert.get("precision", "int8"), PLAIN)
-    ills = [
+    ills: list[dict[str, Any]] = [
         {},
         {"shift": 0.9},
         {"channel_spread": 1000.0},
