@@ -120,6 +120,15 @@ def test_with_data_each_layer_is_held_against_the_float_model(tmp_path: Path) ->
     assert [row["sqnr_db"] for row in same["operators"]] == [None] * 3
 
 
+def test_inputs_beyond_what_int8_has_for_them_are_told_of(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).random((8, 8, 8, 1), np.float32)
+    told = [inspected(INT8, data=npz(tmp_path, x=scale * pixels), reference=FLOAT32)["advice"] for scale in (1, 3)]
+    assert "the model's input" not in str(told[0])
+    conv = next(one for one in told[1] if one["layer"] == "conv")
+    assert re.match(r"the model's input reaches to .* … 3, and int8 covers .* … 1 alone", conv["reason"])
+    assert conv["setting"] == "convert: {calibration_samples: 1000}"
+
+
 def test_data_of_another_shape_is_an_error_and_not_silence(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="Each example is 5x5x1"):
         inspected(INT8, data=npz(tmp_path, x=np.zeros((2, 5, 5, 1))), reference=FLOAT32)
