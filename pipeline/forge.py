@@ -49,7 +49,7 @@ _NOUNS = (
 _CONVERSION = ("pipeline.convert", "pipeline._convert._converter")
 """Modules that make bytes of a draft; with the second count the files beside it."""
 
-_SEARCH = ("pipeline.sensitivity", "pipeline._fewest", "pipeline.verify", "pipeline.interpreter")
+_SEARCH = ("pipeline.sensitivity", "pipeline._fewest", "pipeline._keepable", "pipeline.verify", "pipeline.interpreter")
 """Modules that decide what is kept out of int8."""
 
 _PACKING = ("pipeline.ota", "edge_targets.tflite_graph")

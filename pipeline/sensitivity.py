@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edge_targets import BenchmarkPlan, TargetError
-from edge_targets.tflite_graph import Graph, Operator, parse_graph, weight_tensors
+from edge_targets.tflite_graph import parse_graph
 from pipeline import verify
 from pipeline._fewest import BESIDE_THE_LAYERS, Found, Kept, fewest
+from pipeline._keepable import Layers
 from pipeline.artifact import Artifact, LayerGain, MixedPrecision, TensorSpec
 from pipeline.errors import ModelError
 from pipeline.interpreter import interpreter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -38,6 +39,8 @@ BEFORE_THE_SEARCH = 1
 
 WEIGHT_BITS = {"float32": 32, "int16": 16}
 """Of convolutions and dense layers that are kept, where nothing cheaper is enough."""
+
+CHEAPER_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -95,110 +98,61 @@ def mixed_precision(
     judge = _Judge(data, baseline or calibrated)
     # As the check of the budget rounds: 0.99 - 0.01 is a little more than 0.98 in binary.
     goal = round(judge.float_value - max_accuracy_drop, 9)
-    last = 0 if way.cheaper is None else 1  # evaluation, which the search must leave
-    made: dict[Kept, bytes] = {}
-
-    def quantized(kept: Kept) -> bytes:
-        if kept not in made:
-            made[kept] = way.quantize(layers.tensors_of(kept))
-        return made[kept]
-
+    models = _Models(way, layers)
     with progress.bar("mixed precision", len(layers.names) + BESIDE_THE_LAYERS) as bar:
 
         def evaluate(kept: Kept) -> float:
             bar.advance(1)
-            try:
-                return judge.value(quantized(kept))
-            except (ModelError, TargetError):
-                # Layers that cannot be kept are no choice; full int8 must be had.
-                if not kept:
-                    raise
-                return -math.inf
+            return models.value(kept, judge)
 
-        sqnr_db = judge.sqnr_db(calibrated, quantized(frozenset()))
-        found = fewest(
-            layers.names,
-            evaluate,
-            goal,
-            together=layers.together,
-            sqnr_db=sqnr_db,
-            spent=BEFORE_THE_SEARCH + last,
-        )
-        found = replace(found, evaluations=found.evaluations - last)
-        plain, model, bits = quantized(frozenset()), quantized(found.kept), WEIGHT_BITS[way.kept_in]
-        if way.cheaper is not None and found.kept and found.value >= goal:
-            less, found = _once_more(way.cheaper(layers.tensors_of(found.kept)), found, judge, goal)
-            model, bits = (model, bits) if less is None else (less, 8)
-    record = _record(found, layers, judge, sqnr_db, max_accuracy_drop, (plain, model))
-    return Mixed(model, replace(record, kept_in=way.kept_in, weight_bits=bits))
+        sqnr_db = judge.sqnr_db(calibrated, models.of(frozenset()))
+        spent = BEFORE_THE_SEARCH + models.afterwards
+        found = fewest(layers.names, evaluate, goal, together=layers.together, sqnr_db=sqnr_db, spent=spent)
+        found, model, weight_bits = models.cheapest(found, judge, goal)
+    files = (models.of(frozenset()), model)
+    medians_us = _medians_us(files, progress) if found.kept else (None, None)
+    record = _record(found, layers, judge, sqnr_db, max_accuracy_drop, files, medians_us)
+    return Mixed(model, replace(record, kept_in=way.kept_in, weight_bits=weight_bits))
 
 
-def _once_more(cheaper: bytes, found: Found, judge: _Judge, goal: float) -> tuple[bytes | None, Found]:
-    """The cheaper model of what was found, None where it is not good enough; and what was found of it."""
-    value, evaluations = judge.value(cheaper), found.evaluations + 1
-    if value < goal:
-        return None, replace(found, evaluations=evaluations)
-    return cheaper, replace(found, evaluations=evaluations, value=value)
-
-
-class Layers:
-    """The layers of a calibrated float model that may be kept: those with weights, by the layer table's names.
-
-    Args:
-        graph: the model.
-        unable: operators that must stay in int8, by the names of their first outputs.
+class _Models:
+    """The models with some layers kept, each made once.
 
     Attributes:
-        names: in the order of execution; operators of one name, such as the steps of a recurrent layer, are one layer.
-        together: for each, itself and the layers that read its output: a tensor is kept only if both sides are.
+        afterwards: evaluations that the search must leave.
     """
 
-    def __init__(self, graph: Graph, unable: Collection[str] = ()) -> None:
-        self._graph = graph
-        able = [one for one in graph.operators if not one.outputs or graph.tensors[one.outputs[0]].name not in unable]
-        self._able = {id(operator) for operator in able}
-        with_weights = {id(operator) for operator, _ in weight_tensors(graph)} & self._able
-        self._weighted = [operator for operator in graph.operators if id(operator) in with_weights]
-        self._computed = {tensor for operator in graph.operators for tensor in operator.outputs}
-        self.names = tuple(dict.fromkeys(operator.name for operator in self._weighted))
-        self.together = {name: self._with_readers(name) for name in self.names}
+    def __init__(self, way: Way, layers: Layers) -> None:
+        self._way, self._layers = way, layers
+        self._made: dict[Kept, bytes] = {}
+        self.afterwards = 0 if way.cheaper is None else 1
 
-    def operators_of(self, kept: Collection[str]) -> list[Operator]:
-        """The operators that are kept with these layers: theirs, and those without weights that read nothing else."""
-        weighted = {id(operator) for operator in self._weighted}
-        kept_tensors: set[int] = set()
-        found = []
-        for operator in self._graph.operators:
-            computed = [tensor for tensor in operator.inputs if tensor in self._computed]
-            rides = id(operator) in self._able and bool(computed) and all(tensor in kept_tensors for tensor in computed)
-            if operator.name in kept if id(operator) in weighted else rides:
-                found.append(operator)
-                kept_tensors.update(operator.outputs)
-        return found
+    def of(self, kept: Kept) -> bytes:
+        """The model with these layers kept out of int8."""
+        if kept not in self._made:
+            self._made[kept] = self._way.quantize(self._layers.tensors_of(kept))
+        return self._made[kept]
 
-    def riders_of(self, kept: Collection[str]) -> tuple[str, ...]:
-        """The names of those among them that have no weights."""
-        names = (operator.name for operator in self.operators_of(kept))
-        return tuple(dict.fromkeys(name for name in names if name not in kept))
+    def value(self, kept: Kept, judge: _Judge) -> float:
+        """What it reaches; layers that cannot be kept are no choice, and reach nothing. Full int8 must be had."""
+        try:
+            return judge.value(self.of(kept))
+        except (ModelError, TargetError):
+            if not kept:
+                raise
+            return -math.inf
 
-    def unable(self) -> Iterator[str]:
-        """What cannot be kept, in a sentence for each kind of operators."""
-        found: dict[str, dict[str, None]] = {}
-        for operator in self._graph.operators:
-            if id(operator) not in self._able:
-                found.setdefault(operator.kind, {})[f"'{operator.name}'"] = None
-        for kind, names in found.items():
-            told = ", ".join(list(names)[:3]) + (" …" if len(names) > 3 else "")
-            yield f"{kind} of {told} has no int16 kernel to rely on, and stays in int8"
-
-    def tensors_of(self, kept: Collection[str]) -> set[str]:
-        """The names of their first outputs, as `convert.quantized` wants them."""
-        return {self._graph.tensors[operator.outputs[0]].name for operator in self.operators_of(kept)}
-
-    def _with_readers(self, name: str) -> Kept:
-        outputs = {tensor for operator in self.operators_of({name}) for tensor in operator.outputs}
-        readers = (operator.name for operator in self._weighted if outputs & set(operator.inputs))
-        return frozenset((name, *readers))
+    def cheapest(self, found: Found, judge: _Judge, goal: float) -> tuple[Found, bytes, int]:
+        """What was found, its model, and the bits of its weights: in the cheaper way where that is good enough."""
+        model, bits = self.of(found.kept), WEIGHT_BITS[self._way.kept_in]
+        spent = found.evaluations - self.afterwards
+        if self._way.cheaper is None or not found.kept or found.value < goal:
+            return replace(found, evaluations=spent), model, bits
+        cheaper = self._way.cheaper(self._layers.tensors_of(found.kept))
+        value = judge.value(cheaper)
+        if value < goal:
+            return replace(found, evaluations=spent + 1), model, bits
+        return replace(found, evaluations=spent + 1, value=value), cheaper, CHEAPER_BITS
 
 
 class _Judge:
@@ -250,9 +204,9 @@ def _record(
     sqnr_db: Mapping[str, float],
     max_accuracy_drop: float,
     models: tuple[bytes, bytes],
+    medians_us: tuple[float | None, float | None],
 ) -> MixedPrecision:
     most_first = sorted(found.gains, key=lambda name: (-found.gains[name], sqnr_db.get(name, 0.0)))
-    int8_median_us, median_us = _medians_us(models) if found.kept else (None, None)
     return MixedPrecision(
         kept_in="",
         kept=tuple(name for name in layers.names if name in found.kept),
@@ -267,12 +221,12 @@ def _record(
         most_evaluations=len(layers.names) + BESIDE_THE_LAYERS,
         int8_size_bytes=len(models[0]),
         size_bytes=len(models[1]),
-        int8_median_us=int8_median_us,
-        median_us=median_us,
+        int8_median_us=medians_us[0],
+        median_us=medians_us[1],
     )
 
 
-def _medians_us(models: tuple[bytes, bytes]) -> tuple[float | None, float | None]:
+def _medians_us(models: tuple[bytes, bytes], progress: Progress) -> tuple[float | None, float | None]:
     """The median latency of two models on this machine, turn by turn in one run; None where it cannot be had."""
     with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
         paths = {name: Path(folder, f"{name}.tflite") for name in ("int8", "mixed")}
@@ -280,7 +234,9 @@ def _medians_us(models: tuple[bytes, bytes]) -> tuple[float | None, float | None
             path.write_bytes(model)
         try:
             found = interpreter().benchmark(paths, PLAN)
-        except TargetError:
+        except TargetError as error:
+            # It is told beside the metric, and decides nothing.
+            progress.note(f"mixed precision: no latency: {error.what}")
             return None, None
     return found["int8"].median_us, found["mixed"].median_us
 

@@ -39,6 +39,7 @@ PRIVATE = {
     "_sqnr": "verify",
     "_uncut": "verify",
     "_fewest": "sensitivity",
+    "_keepable": "sensitivity",
     "_evidence": "advice",
     "_known": "advice",
     "_inspect_keras": "inspection",

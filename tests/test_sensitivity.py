@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from edge_targets.tflite_graph import Graph, Operator, Tensor
 from pipeline import verify
 from pipeline._fewest import BESIDE_THE_LAYERS, Found, Kept, fewest
+from pipeline._keepable import Layers
 from pipeline.artifact import LayerGain, MixedPrecision
 from pipeline.draft import Draft
 from pipeline.recipe import Recipe
-from pipeline.sensitivity import Layers
 
 NAMES = [f"layer{number}" for number in range(12)]
 ALONE = {name: [name] for name in NAMES}
