@@ -43,10 +43,10 @@ def _in_possible_order(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     traits: frozenset[str] = frozenset()
     giver: dict[str, int] = {}
     for place, stage in enumerate(stages):
-        for trait in sorted(trait for trait in traits if stage.refusal(trait)):
+        for trait in sorted(trait for trait in traits if stage.refuses_trait(trait)):
             before = giver[trait]
             earlier = f"'{stages[before].stage_name()}' (stages[{before}])"
-            _refuse_at((place,), f"'{stage.stage_name()}' cannot come after {earlier}: {stage.refusal(trait)}")
+            _refuse_at((place,), f"'{stage.stage_name()}' cannot come after {earlier}: {stage.refuses_trait(trait)}")
         traits = stage.traits_after(traits)
         giver |= dict.fromkeys(stage.gives, place)
     return stages

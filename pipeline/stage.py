@@ -67,6 +67,10 @@ class Stage(Settings, ABC):
         """Why this stage cannot work on a draft with a trait; "" where it can."""
         return cls.refuses.get(trait, _ONE_OUTPUT if trait == "early_exit" else "")
 
+    def refuses_trait(self, trait: str) -> str:
+        """`refusal`, of the stage as it is set."""
+        return self.refusal(trait)
+
     @classmethod
     def stage_name(cls) -> str:
         """The name in recipes: the file's."""

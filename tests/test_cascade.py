@@ -94,6 +94,8 @@ REFUSED = {
     "- early_exit\n  - qat": "'qat' cannot come after 'early_exit'",
     "- early_exit\n  - early_exit": "the model has an early exit already",
     "- qat\n  - early_exit": "its head would be quantized otherwise than the rest",
+    "- correct_bias\n  - early_exit: {train_trunk: true}": "training its model on would undo it; drop train_trunk",
+    "- early_exit: {train_trunk: true, guidance: {}}": "a teacher guides the head alone",
     "- early_exit\nconvert: {mixed_precision: {}}": "mixed_precision judges a model by one output",
 }
 

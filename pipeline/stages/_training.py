@@ -15,6 +15,8 @@ from pipeline.stages._optimizer import OptimizerSettings, optimizer_for, plateau
 from pipeline.stages._twin import Distribution, Precision, copy_weights, devices, follow, scaled, twin_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.dataset import Dataset
     from pipeline.draft import Draft
     from pipeline.progress import Bar, Progress
@@ -103,6 +105,7 @@ def fit(
     callbacks: tuple[Any, ...] = (),
     settled_after: int = 0,
     draft: Draft | None = None,
+    learner: Callable[[Any], Any] | None = None,
 ) -> Trained:
     """Train a Keras model on the training split; the validation split is only watched.
 
@@ -116,6 +119,7 @@ def fit(
         callbacks: more Keras callbacks, which act after every batch and at the end, on `model`.
         settled_after: epochs in which the model is still being changed; early stopping looks only at later ones.
         draft: what the training starts from; its teacher guides it where the settings ask for that.
+        learner: makes of the model the one that is compiled and fitted in its place, and shares its weights.
 
     Raises:
         ModelError: the teacher does not fit the model.
@@ -123,11 +127,11 @@ def fit(
     """
     with devices(settings.distribute):
         trained = twin_of(model, settings.precision) if settings.trains_apart else model
-        learner = _compiled(trained, settings, data, draft)
+        fitted = _compiled(trained, settings, data, draft, learner)
     if settings.trains_apart:
         callbacks = (follow(model, trained, callbacks),)
     with progress.bar(stage, settings.total_steps(data)) as bar:
-        history = learner.fit(
+        history = fitted.fit(
             data.training_batches(settings.batch_size, seed),
             validation_data=data.validation_batches(max(settings.batch_size, 256)),
             epochs=settings.epochs,
@@ -140,12 +144,20 @@ def fit(
     return Trained({name: values[-1] for name, values in curves.items()}, curves)
 
 
-def _compiled(model: Any, settings: TrainingSettings, data: Dataset, draft: Draft | None) -> Any:
-    """The model, or the model with its teacher, ready for `fit`."""
+def _compiled(
+    model: Any,
+    settings: TrainingSettings,
+    data: Dataset,
+    draft: Draft | None,
+    learner: Callable[[Any], Any] | None,
+) -> Any:
+    """The model, or the model with its teacher, or what learns in its place; ready for `fit`."""
     optimizer = optimizer_for(settings, settings.steps_per_epoch(data), settings.total_steps(data))
     loss, metrics = data.task.loss(model), data.task.keras_metrics(model)
     if settings.guidance is not None and draft is not None:
         model = guided(model, teacher_of(draft, settings.guidance), data.task, settings.guidance)
+    if learner is not None:
+        model = learner(model)
     model.compile(scaled(optimizer, settings.precision), loss, metrics)
     return model
 

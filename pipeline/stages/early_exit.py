@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.draft import Draft, Step
 from pipeline.settings import Settings
 from pipeline.stage import Stage
 from pipeline.stages._exit_places import Place, chosen_place, place_after, places_of
-from pipeline.stages._training import TrainingSettings, fit
+from pipeline.stages._joint import joined
+from pipeline.stages._preserve import keep_clusters, keep_zeros
+from pipeline.stages._training import Trained, TrainingSettings, fit
 
 if TYPE_CHECKING:
     from pipeline.dataset import Dataset
@@ -36,7 +38,8 @@ class Head(Settings):
 class EarlyExit(TrainingSettings, Stage):
     """A dynamic network after Teerapittayanon et al., "BranchyNet" (2016).
 
-    The head is trained alone: the model that it branches off from keeps its weights, and with them its accuracy. The
+    The head is trained alone: the model that it branches off from keeps its weights, and with them its accuracy. With
+    `train_trunk` both are trained together, as in the paper: the features then serve the head, too. The
     result is two files: `model.tflite` gives early scores and features, `model.rest.tflite` takes the features to the
     final scores. On the device the second is asked only where the first is less sure than a threshold; that is chosen
     on the validation split, once both files are in int8, and stands in `cascade.json`.
@@ -49,7 +52,14 @@ class EarlyExit(TrainingSettings, Stage):
         "training",
     }
 
-    epochs: int = Field(5, ge=1, description="Passes over the training split, for the head alone.")
+    epochs: int = Field(5, ge=1, description="Passes over the training split, for the head alone or with train_trunk.")
+    train_trunk: bool = Field(
+        False,
+        description="Train the model on together with its head; the zeros and equal weights that it has stay so.",
+    )
+    early_weight: float = Field(
+        0.5, gt=0, lt=1, description="With train_trunk, the head's share of the loss; the full path has the rest."
+    )
     after: str = Field(AUTO, description="The layer behind which the head branches off; auto: as `share` says.")
     share: float = Field(
         0.35, gt=0, lt=1, description="auto: the last place that takes at most this share of the model's MACs."
@@ -64,6 +74,17 @@ class EarlyExit(TrainingSettings, Stage):
     threshold: float | None = Field(
         None, gt=0, le=1, description="The least confidence to leave early with; default: chosen to keep max_drop."
     )
+
+    @model_validator(mode="after")
+    def _has_no_teacher_for_both(self) -> Self:
+        if self.train_trunk and self.guidance is not None:
+            raise ValueError("a teacher guides the head alone: drop train_trunk, or the guidance")
+        return self
+
+    def refuses_trait(self, trait: str) -> str:
+        if trait == "bias_corrected" and self.train_trunk:
+            return "training its model on would undo it; drop train_trunk, or 'correct_bias'"
+        return super().refuses_trait(trait)
 
     def refuses_task(self, task: Task) -> str:
         if task.task_name() != "classification":
@@ -83,7 +104,8 @@ class EarlyExit(TrainingSettings, Stage):
         scores = place.output
         for layer in layers:
             scores = layer(scores)
-        trained = self._train(model, keras.Model(model.inputs, scores), draft, data, seed, progress)
+        train = self._train_both if self.train_trunk else self._train_head
+        trained = train(model, scores, draft, data, seed, progress)
         both = keras.Model(model.inputs, [scores, *model.outputs], name=model.name)
         step = Step(
             "early_exit",
@@ -126,7 +148,30 @@ class EarlyExit(TrainingSettings, Stage):
         # Logits, whatever the model ends in: as chances in int8, all that is surer than 99.6 % would look alike.
         return [*found, layers.Dense(num_outputs, name="early_exit_scores")]
 
-    def _train(self, model: Any, head: Any, draft: Draft, data: Dataset, seed: int, progress: Progress) -> Any:
+    def _train_both(
+        self, model: Any, scores: Any, draft: Draft, data: Dataset, seed: int, progress: Progress
+    ) -> Trained:
+        from pipeline._tf import keras
+
+        both = keras.Model(model.inputs, [*model.outputs, scores])
+        keep = {"sparse": keep_zeros, "clustered": keep_clusters}
+        return fit(
+            both,
+            self,
+            data,
+            stage="early_exit",
+            seed=seed,
+            progress=progress,
+            callbacks=tuple(made(both) for trait, made in keep.items() if trait in draft.traits),
+            learner=lambda trained: joined(trained, data.task, self.early_weight),
+        )
+
+    def _train_head(
+        self, model: Any, scores: Any, draft: Draft, data: Dataset, seed: int, progress: Progress
+    ) -> Trained:
+        from pipeline._tf import keras
+
+        head = keras.Model(model.inputs, scores)
         trainable = {layer.name: layer.trainable for layer in model.layers}
         model.trainable = False
         trained = fit(head, self, data, stage="early_exit", seed=seed, progress=progress, draft=draft)

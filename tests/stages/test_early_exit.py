@@ -25,8 +25,10 @@ from pipeline.draft import Draft, Step
 from pipeline.errors import BrokenPromise, ModelError
 from pipeline.progress import Progress
 from pipeline.stages._exit_places import chosen_place, place_after, places_of
+from pipeline.stages._joint import joined
 from pipeline.stages.early_exit import EarlyExit, Head
 from pipeline.stages.train import Train
+from pipeline.tasks.classification import Classification
 from tests.stages.tiny import apply, int8, tiny_data, tiny_draft
 
 pytestmark = [pytest.mark.tf, pytest.mark.xdist_group("tf")]
@@ -320,6 +322,52 @@ def test_it_learns_from_the_full_path_where_asked(cut: Cut) -> None:
     draft = apply(stage, cut.before, cut.data)
     assert "guidance_loss" in draft.steps[-1].metrics
     assert draft.steps[-1].notes["after"] == "pool"
+
+
+def test_both_losses_are_weighed() -> None:
+    """One step of plain gradient descent, against the gradient of the weighted sum by hand."""
+    from pipeline._tf import keras, tf
+
+    keras.backend.clear_session()
+    entry = keras.layers.Input((6,))
+    features = keras.layers.Dense(5, activation="relu", kernel_regularizer="l2")(entry)
+    final = keras.layers.Dense(3, activation="softmax")(features)
+    both = keras.Model(entry, [final, keras.layers.Dense(3)(features)])
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(16, 6)).astype(np.float32), rng.integers(0, 3, 16)
+    cross_entropy = keras.losses.sparse_categorical_crossentropy
+    with tf.GradientTape() as tape:
+        scores, early = both(x)
+        rest = tf.reduce_mean(cross_entropy(y, scores)) + both.losses[0]
+        total = 0.3 * tf.reduce_mean(cross_entropy(y, early, from_logits=True)) + 0.7 * rest
+    gradients = tape.gradient(total, both.trainable_variables)
+    wanted = [(weight - 0.1 * gradient).numpy() for weight, gradient in zip(both.weights, gradients, strict=True)]
+    learner = joined(both, Classification(), 0.3)
+    learner.compile(keras.optimizers.SGD(0.1), None, ["accuracy"])
+    told = learner.train_on_batch(x, y, return_dict=True)
+    assert told["loss"] == pytest.approx(float(total), rel=1e-5)
+    assert set(told) == {"loss", "accuracy", "early_loss", "early_accuracy"}
+    for found, expected in zip(both.get_weights(), wanted, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_with_its_head_the_model_is_trained_on_and_what_was_promised_of_it_stays(cut: Cut) -> None:
+    model = cut.before.restore()
+    kernel = model.get_layer("dense").kernel
+    kernel.assign(np.where(np.arange(kernel.shape[0])[:, None] % 2, 0.0, kernel.numpy()))
+    step = Step("prune", {}, 0.0, {}, {})
+    sparse = cut.before.then(model, step, frozenset({"sparse"}))
+    settings = {"epochs": 1, "train_trunk": True, "early_weight": 0.4, "learning_rate": 0.01, "head": {"filters": 2}}
+    draft = apply(EarlyExit.model_validate(settings), sparse, cut.data)
+    trained = draft.restore()
+    found = trained.get_layer("dense").kernel.numpy()
+    assert (found[1::2] == 0).all()
+    assert (found[::2] != kernel.numpy()[::2]).any()
+    assert (trained.get_layer("conv").kernel.numpy() != model.get_layer("conv").kernel.numpy()).any()
+    assert [output.shape for output in trained.outputs] == [output.shape for output in cut.draft.restore().outputs]
+    assert trained.outputs[0].name.startswith("early_exit_scores")
+    assert {"val_accuracy", "val_early_accuracy", "early_loss"} <= draft.steps[-1].metrics.keys()
+    assert draft.traits == {"sparse", "early_exit"}
 
 
 def test_features_without_places_get_a_dense_head(cut: Cut) -> None:
