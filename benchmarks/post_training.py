@@ -27,6 +27,7 @@ from edge_targets._measurement import BenchmarkPlan
 from pipeline import forge, verify
 from pipeline.artifact import Artifact
 from pipeline.cache import Cache
+from pipeline.draft import Draft
 from pipeline.errors import EdgesmithError
 from pipeline.interpreter import interpreter
 from pipeline.progress import Progress
@@ -74,6 +75,11 @@ class Table:
         self._folder, self._cache = folder / name, Cache(folder / "cache")
         recipe = self._recipe(subject.stages(aware=False, quick=quick), {})
         self.data = recipe.data.load(recipe.task, seed=SEED, progress=Progress())
+
+    def trained(self) -> Draft:
+        """The model as it is quantized after training."""
+        recipe = self._recipe(self._subject.stages(aware=False, quick=self._quick), {})
+        return forge.drafts(recipe, self.data, self._cache, Progress())[0][-1]
 
     def rows(self) -> Iterator[tuple[str, Row | str]]:
         """Each way with its row, or with the sentence that says why there is none; float is the first."""
