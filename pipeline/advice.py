@@ -27,7 +27,7 @@ HEALTHY_DB = 25.0
 """From here on noise is below 1/300 of the signal's power; one such layer cost 0.4 points at most (docs/advice.md)."""
 
 SPREAD = 100.0
-"""Widest channel by narrowest from where on the narrowest has two of int8's values left; below, half a point was lost."""
+"""Widest channel by narrowest from where on the narrowest has two of int8's values left; up to it half a point went."""
 
 STRETCHED = 0.5
 """Share of the range that is used, below which a bit is given away."""
