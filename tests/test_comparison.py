@@ -15,6 +15,7 @@ from edge_targets.coral import CoralTarget
 from edge_targets.host import HostTarget
 from pipeline.comparison import Limit, compare_models, compare_reports, compare_targets, judge
 from pipeline.errors import BrokenPromise, UsageError
+from pipeline.latency import measured_models
 from pipeline.progress import Progress
 
 DATA = Path(__file__).parent / "edge_targets" / "data"
@@ -100,6 +101,13 @@ def test_of_two_files_the_average_is_compared_and_either_stage() -> None:
     assert judge(document, [Limit.parse("median < -20%")])["broken"] == ["median < -20%"]
     slower = compare_reports([in_two_files(40, 60, 0.5), in_two_files(40, 90, 0.5)])
     assert row(slower, "rest host")["verdict"] == "slower"
+
+
+def test_the_ends_of_the_average_are_the_averages_of_the_ends() -> None:
+    average = measured_models(in_two_files(40, 60, 0.9, median_ci_us=[50, 90]))[-1]
+    assert (average["model"], average["target"]) == ("int8 average", "host")
+    assert average["median_us"] == pytest.approx(46)
+    assert average["median_ci_us"] == pytest.approx([0.99 * 40 + 5, 1.01 * 40 + 9])
 
 
 def test_a_rest_that_cannot_be_told_makes_the_average_uncertain() -> None:

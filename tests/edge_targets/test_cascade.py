@@ -25,7 +25,7 @@ from edge_targets import (
     _on_device_cascade,
 )
 from edge_targets._base import Capabilities
-from edge_targets._cascade import Exits
+from edge_targets._cascade import Exits, kernels_of_both
 from edge_targets.host import HostTarget
 
 SOURCE = Path(_on_device_cascade.__file__)
@@ -77,6 +77,19 @@ def test_an_honest_answer_comes_through(int8_model: Path) -> None:
 def test_an_answer_about_other_examples_is_refused(scores: NDArray[Any], left: NDArray[Any], int8_model: Path) -> None:
     with pytest.raises(DeviceError, match="not those of two stages for 3 examples"):
         ran(int8_model, npy(scores), npy(left))
+
+
+@pytest.mark.parametrize(
+    ("first", "rest", "together"),
+    [
+        ("xnnpack", "xnnpack", "xnnpack"),
+        ("xnnpack", "builtin", "xnnpack+builtin"),
+        ("xnnpack+builtin", "xnnpack", "xnnpack+builtin"),
+        ("unknown", "xnnpack", "unknown"),
+    ],
+)
+def test_two_stages_are_the_same_kernels_only_where_both_are(first: str, rest: str, together: str) -> None:
+    assert kernels_of_both(first, rest) == kernels_of_both(rest, first) == together
 
 
 def test_what_is_no_array_is_refused(int8_model: Path) -> None:
