@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 def joined(both: Any, task: Task, early_weight: float) -> Any:
     """A Keras model that learns by both of another's outputs once it is compiled and fitted.
 
-    The loss is the weighted sum over the exits: Teerapittayanon et al., "BranchyNet" (2016), equation 1. `loss` is that
-    sum; `early_loss` and `early_accuracy` are the early head's, other metrics the full path's.
+    The loss is the weighted sum over the exits, as in Teerapittayanon et al., "BranchyNet" (2016). `loss` is that sum;
+    `early_loss` and `early_accuracy` are the early head's, other metrics the full path's.
 
     Args:
         both: from inputs to final scores and early ones, in this order; its weights change.
