@@ -178,7 +178,10 @@ def compare_reports(reports: Sequence[Mapping[str, Any]], *, force: bool = False
     first, second = reports
     rows, reasons = _latencies(first, second, force)
     rows += [_exact(*figure) for figure in _figures(first, second)]
-    sides = [{"recipe": each["recipe"], "created": each["created"], "ok": each["ok"]} for each in reports]
+    sides = [
+        {**{name: each[name] for name in ("recipe", "created", "ok")}, "precision": _precision(each)}
+        for each in reports
+    ]
     return _document("reports", sides, reasons, rows)
 
 
@@ -234,10 +237,13 @@ def _figures(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[
 def _latencies(first: Mapping[str, Any], second: Mapping[str, Any], force: bool) -> tuple[list[Row], list[str]]:
     """A row for each target that both have, and why others are not compared."""
     ones, twos = _by_target(first), _by_target(second)
+    # An interpreter picks its kernels by the model: of another precision, others are no other setup.
+    alike = _precision(first) == _precision(second)
+    setup = [name for name in SETUP if alike or name != "kernels"]
     rows: list[Row] = []
     reasons = [f"{name}: only one of them was measured there" for name in sorted(ones.keys() ^ twos.keys())]
     for name in sorted(ones.keys() & twos.keys()):
-        why = _incomparable(ones[name], twos[name])
+        why = _incomparable(ones[name], twos[name], setup)
         reasons += [f"{name}: {reason}" for reason in why]
         if force or not why:
             pairs = [(ones[name], twos[name]), *_stage_by_stage(first, second, name)]
@@ -269,11 +275,15 @@ def _stage_by_stage(
     return [(ones[target], twos[target]) for ones, twos in found if target in ones and target in twos]
 
 
-def _incomparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+def _precision(report: Mapping[str, Any]) -> str:
+    return str(report["artifact"].get("precision", "int8"))
+
+
+def _incomparable(first: Mapping[str, Any], second: Mapping[str, Any], setup: Sequence[str]) -> list[str]:
     """Why the latencies of two measurements say nothing about their models."""
     reasons = [
         f"another {name.replace('_', ' ')} ({first.get(name)}, {second.get(name)})"
-        for name in SETUP
+        for name in setup
         if first.get(name) != second.get(name)
     ]
     if _machine(first) != _machine(second):

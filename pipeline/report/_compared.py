@@ -42,7 +42,7 @@ def render_comparison(document: Mapping[str, Any], console: Console) -> None:
 
 def _name(side: Mapping[str, Any]) -> str:
     if "recipe" in side:
-        return f"{side['recipe']} ({side['created']})"
+        return f"{side['recipe']}, {side['precision']} ({side['created']})"
     return f"{side['path']} on {side['target']}"
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from pipeline.comparison import compare_reports
 from pipeline.report import _summary as summary
-from pipeline.report import render_table
+from pipeline.report import render_comparison, render_table
 from pipeline.report._html import html_page, html_page_of_several
 from pipeline.report._junit import junit
 from pipeline.report._markdown import model_card, pull_request
@@ -116,6 +117,20 @@ def test_kernels_that_the_model_chose_do_not_part_it_from_its_baseline() -> None
     # The same model with two kinds of kernels is two measurements, and neither stands for the other.
     document["measurements"] = [*rows, measurement("int8", 6.5)]
     assert [[row["median_us"] for row in each.rows] for each in summary.setups(document)] == [[6.0, 6.5], [120.0]]
+
+
+def test_a_comparison_names_both_and_minds_no_kernels_that_the_models_chose() -> None:
+    one, other = of("float16", full()), of("int16x8", full())
+    for document, kernels in ((one, "xnnpack"), (other, "builtin")):
+        document["measurements"] = [measurement("int8", 60.0, kernels=kernels)]
+    found = compare_reports([one, other])
+    assert (found["reasons"], found["rows"][0]["name"]) == ([], "median host")
+    shown = printed(render_comparison, found)
+    assert "mnist_demo, float16 (" in shown
+    assert "mnist_demo, int16x8 (" in shown
+    # Of one precision, other kernels are another setup.
+    [reason] = compare_reports([other, {**other, "measurements": [measurement("int8", 6.0)]}])["reasons"]
+    assert reason == "host: another kernels (builtin, xnnpack)"
 
 
 def test_a_profile_names_it() -> None:
