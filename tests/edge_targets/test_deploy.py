@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge_targets import Completed, DeviceError, Local, Recording, TargetError, ToolMissing, UnusableModel
@@ -23,6 +24,7 @@ from edge_targets._runner import Runner
 from edge_targets.host import HostTarget
 from pipeline.bundle import make_bundle
 from tests.disks import small_disk
+from tests.edge_targets.one_operator import Tensor, one_operator
 
 DATA = Path(__file__).parent / "data"
 Outputs = Callable[[str, Any], Any]
@@ -72,6 +74,20 @@ def test_a_version_is_tried_then_used_and_comes_back(host: HostTarget, bundles: 
 
 def times(folder: Path) -> dict[Path, int]:
     return {path: path.lstat().st_ctime_ns for path in [folder, *folder.rglob("*")]}
+
+
+def test_sixteen_bits_at_the_borders_are_tried_over_their_whole_range(host: HostTarget, tmp_path: Path) -> None:
+    picture = Tensor((1, 2, 2, 4), "int16")
+    pool = {"Pool2DOptions": {"strideW": 2, "strideH": 2, "filterWidth": 2, "filterHeight": 2}}
+    model = tmp_path / "wide.tflite"
+    model.write_bytes(one_operator("MAX_POOL_2D", [picture], [Tensor((1, 1, 1, 4), "int16")], pool, version=3))
+    bundle = make_bundle(model, tmp_path / "bundle", name="net")
+    golden = Golden.load(bundle.folder)
+    assert {golden.inputs.dtype.name, golden.outputs[0].values.dtype.name} == {"int16"}
+    assert np.abs(golden.inputs.astype(int)).max() > 2**14
+    tried = host.deploy(bundle.folder).self_test
+    assert tried is not None
+    assert (tried.exact, tried.allowed_steps) == (True, 0)
 
 
 def test_what_is_in_use_already_is_left_alone(host: HostTarget, bundles: tuple[Path, Path]) -> None:
