@@ -28,7 +28,11 @@ SignalOverlapAdd SignalPCAN SignalRfft SignalStacker SignalWindow
 """
 CUSTOM_KERNELS = frozenset(_CUSTOM.split())
 _TAKES_UINT8 = frozenset(("QUANTIZE", "DEQUANTIZE", "CAST", "RESHAPE", "SQUEEZE", "IF", "WHILE", "CALL_ONCE"))
-NO_INT16 = frozenset(("GATHER", "L2_NORMALIZATION", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RESIZE_BILINEAR"))
+_WITHOUT_INT16 = """
+BATCH_TO_SPACE_ND EXP GATHER L2_NORMALIZATION LOG MIRROR_PAD PRELU REDUCE_MAX REDUCE_MIN RESIZE_BILINEAR
+SPACE_TO_BATCH_ND
+"""
+NO_INT16 = frozenset(_WITHOUT_INT16.split())
 # Types that none of its kernels computes with.
 _NEVER = frozenset(("float16", "float64", "bfloat16", "complex64", "complex128", "string", "variant", "uint64"))
 _FLOATS = ("float32", "float16", "bfloat16")

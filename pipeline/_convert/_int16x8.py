@@ -8,24 +8,27 @@ from typing import TYPE_CHECKING
 
 from edge_targets._tflm_kernels import NO_INT16
 from edge_targets.tflite_graph import parse_graph
+from pipeline._convert._biases import with_own_biases
 from pipeline._convert._converter import converted
 from pipeline.artifact import FLOATS
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
-    from edge_targets._tflm_kernels import NO_INT16
-from edge_targets.tflite_graph import Graph, Operator
+    from edge_targets.tflite_graph import Graph, Operator
 
 _NO_INT16 = re.compile(r"16x8-bit not yet supported for op: '(\w+)'")
 """What the quantizer says of an operator that it cannot take to int16."""
 
-INT16_ABORTS = "RSQRT"
-"""The quantizer makes it; LiteRT ends the process where a variance rounds to zero in it, tflite-runtime lacks it."""
+UNRELIABLE = ("RSQRT", "SQUARED_DIFFERENCE", "SUM")
+"""Operators that the quantizer makes in int16, and LiteRT does not run: it ends the process where a variance rounds to
+zero in the first, refuses the second, and sums up to other numbers in the third."""
 
 REMEDIES = {
     "PRELU": "put LeakyReLU or ReLU in the place of PReLU",
     "HARD_SWISH": "put ReLU or ReLU6 in the place of hard swish",
     "RSQRT": "put BatchNormalization in the place of LayerNormalization",
+    "SQUARED_DIFFERENCE": "put BatchNormalization in the place of LayerNormalization",
+    "SUM": "put a mean in the place of the sum",
 }
 """What can stand in for an operator without int16."""
 
@@ -39,8 +42,10 @@ def to_int16x8(calibrated: bytes) -> bytes:
     Raises:
         ModelError: it has no int16 kernel for a layer, which is named.
     """
-    if any(operator.kind == INT16_ABORTS for operator in parse_graph(calibrated).operators):
-        raise _without_int16(calibrated, INT16_ABORTS)
+    kinds = {operator.kind for operator in parse_graph(calibrated).operators}
+    found = next((kind for kind in UNRELIABLE if kind in kinds), None)
+    if found is not None:
+        raise _without_int16(calibrated, found)
     try:
         return converted(lambda: _by_older_quantizer(calibrated), "int16x8")
     except ModelError as error:
@@ -83,7 +88,7 @@ def operators_of(graph: Graph) -> list[Operator]:
 def has_int16(made: Graph, operator: Operator) -> bool:
     """Whether an operator of `as_far_as_int16_goes` is to be relied on: it computes without float, and everywhere."""
     ends = [made.tensors[place].dtype for place in (*operator.inputs, *operator.outputs) if place >= 0]
-    return operator.kind not in (INT16_ABORTS, *NO_INT16) and FLOATS.isdisjoint(ends)
+    return operator.kind not in (*UNRELIABLE, *NO_INT16) and FLOATS.isdisjoint(ends)
 
 
 def _by_older_quantizer(calibrated: bytes, *, allow_float: bool = False) -> bytes:
@@ -97,7 +102,7 @@ def _by_older_quantizer(calibrated: bytes, *, allow_float: bool = False) -> byte
     model = Calibrator(calibrated).calibrate_and_quantize(
         lambda: iter(()), border, border, allow_float=allow_float, activations_type=tf.int16, bias_type=tf.int64
     )
-    return bytes(deduplicate_readonly_buffers(model))
+    return with_own_biases(bytes(deduplicate_readonly_buffers(model)))
 
 
 def _without_int16(calibrated: bytes, kind: str) -> ModelError:

@@ -6,12 +6,13 @@ mixed precision need. The converter's own way does both at once, with ranges tha
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Literal
 
 from pipeline._convert._converter import converted, integer_converter
 from pipeline._convert._extremes import with_extremes
 from pipeline._convert._int16x8 import to_int16x8
-from pipeline._convert._kept_int16 import in_int16
+from pipeline._convert._kept import with_kept
 from pipeline._convert._repairs import repaired
 
 if TYPE_CHECKING:
@@ -66,13 +67,17 @@ def quantized(
     """
     if precision == "int16x8":
         return repaired(to_int16x8(calibrated))
-    if kept and kept_in == "int16":
-        int8 = repaired(converted(lambda: _to_int8(calibrated, per_channel, ())))
-        return in_int16(int8, calibrated, kept, halves=halves)
-    return repaired(converted(lambda: _to_int8(calibrated, per_channel, kept), precision))
+    int8 = _to_int8(calibrated, per_channel)
+    return with_kept(int8, calibrated, kept, kept_in, halves=halves) if kept else int8
 
 
-def _to_int8(calibrated: bytes, per_channel: bool, kept: Collection[str]) -> bytes:
+# A search asks for the same model again and again.
+@functools.lru_cache(maxsize=1)
+def _to_int8(calibrated: bytes, per_channel: bool) -> bytes:
+    return repaired(converted(lambda: _by_newer_quantizer(calibrated, per_channel)))
+
+
+def _by_newer_quantizer(calibrated: bytes, per_channel: bool) -> bytes:
     from tensorflow.lite.python.convert import deduplicate_readonly_buffers, mlir_quantize
 
     from pipeline._tf import tf
@@ -83,6 +88,5 @@ def _to_int8(calibrated: bytes, per_channel: bool, kept: Collection[str]) -> byt
         fully_quantize=True,
         input_data_type=tf.int8,
         output_data_type=tf.int8,
-        denylisted_nodes=set(kept) or None,
     )
     return bytes(deduplicate_readonly_buffers(model))

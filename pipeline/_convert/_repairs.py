@@ -147,13 +147,22 @@ def _same_scale(one: Any, other: Any) -> bool:
 
 def quantize_operator(tree: Any, source: int, target: int) -> Any:
     """A QUANTIZE operator from one tensor to another."""
+    return _border(tree, "QUANTIZE", source, target)
+
+
+def dequantize_operator(tree: Any, source: int, target: int) -> Any:
+    """A DEQUANTIZE operator from one tensor to another."""
+    return _border(tree, "DEQUANTIZE", source, target)
+
+
+def _border(tree: Any, kind: str, source: int, target: int) -> Any:
     from tensorflow.lite.python import schema_py_generated as schema
 
     made = schema.OperatorT()
     made.opcodeIndex = len(tree.operatorCodes)
     made.inputs, made.outputs = [source], [target]
     code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.QUANTIZE
+    code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, kind)
     code.version = 2  # the first that takes int8
     tree.operatorCodes.append(code)
     return made

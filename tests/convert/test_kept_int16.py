@@ -129,19 +129,41 @@ def test_small_weights_beside_large_ones_survive_in_two_halves() -> None:
     assert [operator.kind for operator in both.operators[1:4]] == ["MUL", "CONCATENATION", "FULLY_CONNECTED"]
 
 
-def test_a_recurrent_layer_is_kept_with_all_its_steps(tmp_path: Path) -> None:
-    draft = drafted(lambda layers, x: layers.Dense(3, name="head")(layers.GRU(4, name="steps")(x)), (3, 5))
-    x = np.random.default_rng(3).normal(size=(16, 3, 5)).astype(np.float32)
-    ranges = convert.calibrated(draft, x)
+def test_a_recurrent_layer_is_kept_with_all_its_steps_and_each_adds_its_own_bias(tmp_path: Path) -> None:
+    draft = drafted(lambda layers, x: layers.Dense(3, name="head")(layers.GRU(4, name="steps")(x)), (6, 5))
+    model, rng = draft.restore(), np.random.default_rng(3)
+    kernel, recurrent, bias = model.get_layer("steps").get_weights()
+    bias = rng.normal(size=bias.shape)
+    bias[:, :4] = 1  # of the update gate: the state grows slowly, and its range from step to step
+    model.get_layer("steps").set_weights([kernel, recurrent, bias])
+    x = rng.normal(size=(16, 6, 5)).astype(np.float32)
+    ranges = convert.calibrated(Draft.of(model), x)
     names = Layers(parse_graph(ranges)).names
-    graph = parse_graph(kept_in_int16(ranges, names))
-    assert set(written(graph).values()) <= {"int16", "int8"}
-    wanted = draft.restore()(x).numpy()
-    distances = [
-        np.abs(ran(model, x, tmp_path) - wanted).max()
-        for model in (kept_in_int16(ranges, names), convert.quantized(ranges))
-    ]
-    assert distances[0] < 0.6 * distances[1]
+    kept, wanted = kept_in_int16(ranges, names), model(x).numpy()
+    # Moving the input's steps apart is all that stays in int8: it comes before what has weights.
+    assert {name for name, dtype in written(parse_graph(kept)).items() if dtype != "int16"} == {
+        "steps/transpose RESHAPE",
+        "steps/unstack UNPACK",
+    }
+    in_float = convert.quantized(ranges, kept=Layers(parse_graph(ranges)).tensors_of(names))
+    whole = convert.quantized(ranges, precision="int16x8")
+    distances = [float(np.abs(ran(made, x, tmp_path) - wanted).max()) for made in (whole, kept, in_float)]
+    # TensorFlow scales a bias that the steps share for the first of them: by that alone it is 0.14 off.
+    assert distances[0] < 0.01
+    assert distances[1] < distances[2] + 0.01
+    assert distances[2] < 0.05
+
+
+def test_operators_of_several_outputs_and_transposed_convolutions_are_kept_in_float_as_well(tmp_path: Path) -> None:
+    def build(layers: Any, inputs: Any) -> Any:
+        return layers.Conv2D(2, 1, name="out")(layers.Conv2DTranspose(4, 3, name="up")(inputs))
+
+    draft = drafted(build, X.shape[1:])
+    ranges = convert.calibrated(draft, X)
+    model = convert.quantized(ranges, kept=Layers(parse_graph(ranges)).tensors_of({"up"}))
+    types = written(parse_graph(model))
+    assert (types["up TRANSPOSE_CONV"], types["out CONV_2D"]) == ("float32", "int8")
+    assert np.abs(ran(model, X, tmp_path) - draft.restore()(X).numpy()).max() < 0.05
 
 
 def test_an_operator_without_int16_stays_in_int8_and_is_named(tmp_path: Path) -> None:

@@ -1,90 +1,114 @@
-"""Layers kept in int16 amid int8: a model of integers from border to border, which needs no float anywhere.
+"""Layers kept in float or int16 amid int8: their operators come out of another model of the same ranges.
 
-TensorFlow's quantizers take a whole model to int8 or to int16x8, and mix no int16 into int8. So both are made of the
-same ranges, and the operators that are kept come out of the second in the place of the first one's. Between an int8
-and an int16 tensor QUANTIZE goes from one scale to the other.
+TensorFlow's quantizers mix no int16 into int8. Single operators they leave in float, but for those of several outputs,
+such as a split in a recurrent layer, and for transposed convolutions, which they take to int8 without a word. So the
+whole model is made twice, in int8 and in what layers are kept in, and the operators that are kept are put in the place
+of the first one's. QUANTIZE and DEQUANTIZE lead from one to the other; with int16, all of it is integers.
 """
 
 from __future__ import annotations
 
 import copy
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from edge_targets.tflite_graph import Graph, Operator, parse_graph
 from pipeline._convert._halves import HALVED, Halves
 from pipeline._convert._int16x8 import as_far_as_int16_goes, has_int16, operators_of
-from pipeline._convert._repairs import drop_tensors, quantize_operator
+from pipeline._convert._repairs import dequantize_operator, drop_tensors, quantize_operator
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
-    import numpy as np
     from numpy.typing import NDArray
 
 
-def in_int16(int8: bytes, calibrated: bytes, kept: Collection[str], *, halves: bool = True) -> bytes:
-    """An int8 `.tflite` in which some operators compute in int16x8.
+def with_kept(
+    int8: bytes,
+    calibrated: bytes,
+    kept: Collection[str],
+    kept_in: Literal["float32", "int16"],
+    *,
+    halves: bool = True,
+) -> bytes:
+    """An int8 `.tflite` in which some operators compute in float or in int16x8.
 
     Args:
         int8: the model.
         calibrated: the float one that it was made of, with ranges.
         kept: the operators, each by the name of its first output's tensor in `calibrated`.
-        halves: whether convolutions and dense layers get weights of 16 bits, in two halves of int8.
+        kept_in: float32, or int16 for int16 activations.
+        halves: with those, whether convolutions and dense layers get weights of 16 bits, in two halves of int8.
 
     Raises:
         ModelError: an operator has no int16 kernel, or TensorFlow Lite rewrote the model on its way to integers.
     """
     from tensorflow.lite.tools import flatbuffer_utils
 
-    plain, source = parse_graph(calibrated), as_far_as_int16_goes(calibrated)
+    plain, in_int16 = parse_graph(calibrated), kept_in == "int16"
+    source = as_far_as_int16_goes(calibrated) if in_int16 else calibrated
     found = _replacements(plain, parse_graph(int8), parse_graph(source), kept)
+    if in_int16:
+        _must_have_kernels(parse_graph(source), found.values())
     tree, donor = (flatbuffer_utils.convert_bytearray_to_object(model) for model in (int8, source))
-    splice = _Splice(tree, donor)
+    splice = _Splice(tree, donor, "INT16" if in_int16 else "FLOAT32")
     for place, operator in enumerate(tree.subgraphs[0].operators):
         if place not in found:
             splice.leave(operator)
             continue
         real, theirs = found[place]
-        weights = plain.tensors[real.inputs[1]] if halves and real.kind in HALVED else None
+        weights = plain.tensors[real.inputs[1]] if in_int16 and halves and real.kind in HALVED else None
         finer = weights.values() if weights is not None and weights.data is not None else None
         splice.put(operator, donor.subgraphs[0].operators[theirs], finer)
     splice.join()
     return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
 
 
-def _replacements(plain: Graph, int8: Graph, int16x8: Graph, kept: Collection[str]) -> dict[int, tuple[Operator, int]]:
-    """For each operator of the int8 model that is kept, by its index: the float one, and the int16x8 one's index."""
-    ours, theirs = operators_of(int8), operators_of(int16x8)
+def _replacements(plain: Graph, int8: Graph, donor: Graph, kept: Collection[str]) -> dict[int, tuple[Operator, int]]:
+    """For each operator of the int8 model that is kept, by its index: the float one, and the donor's one's index."""
+    ours, theirs = operators_of(int8), operators_of(donor)
     if not [one.kind for one in plain.operators] == [one.kind for one in ours] == [one.kind for one in theirs]:
         raise ModelError(
-            "Layers cannot be kept in int16: TensorFlow Lite rewrote the model's operators on their way to integers.",
-            expected="the same operators in float, in int8 and in int16x8",
-            mend="set `convert.mixed_precision.keep_in` to float32",
+            "Layers cannot be kept out of int8: TensorFlow Lite rewrote the operators on their way to integers.",
+            expected="the same operators in float and in integers",
+            mend="leave `convert.mixed_precision` out, or set `convert.precision` to int16x8 or float16",
         )
     triples = list(zip(plain.operators, ours, theirs, strict=True))
     chosen = [each for each in triples if each[0].outputs and plain.tensors[each[0].outputs[0]].name in kept]
-    missing = [f"{real.kind} of '{real.name}'" for real, _, wide in chosen if not has_int16(int16x8, wide)]
-    if missing:
-        raise ModelError(f"TensorFlow Lite has no int16 kernel to rely on for the operator {missing[0]}.")
     return {own.index: (real, wide.index) for real, own, wide in chosen}
 
 
-class _Splice:
-    """Lays a model's operators down anew, some of them replaced by a donor's; both are object trees."""
+def _must_have_kernels(int16x8: Graph, chosen: Iterable[tuple[Operator, int]]) -> None:
+    for real, place in chosen:
+        if not has_int16(int16x8, int16x8.operators[place]):
+            what = f"the operator {real.kind} of '{real.name}'"
+            raise ModelError(f"TensorFlow Lite has no int16 kernel to rely on for {what}.")
 
-    def __init__(self, tree: Any, donor: Any) -> None:
+
+class _Splice:
+    """Lays a model's operators down anew, some of them replaced by a donor's; both are object trees.
+
+    Args:
+        tree: the model, in int8.
+        donor: the other.
+        wide: the type of the donor's activations, as the schema names it.
+    """
+
+    def __init__(self, tree: Any, donor: Any, wide: str) -> None:
         from tensorflow.lite.python import schema_py_generated as schema
 
         self._tree, self._donor = tree, donor
         self._graph, self._theirs = tree.subgraphs[0], donor.subgraphs[0].tensors
-        self._int16, self._quantize = schema.TensorType.INT16, schema.BuiltinOperator.QUANTIZE
+        self._type, self._bits = getattr(schema.TensorType, wide), wide[-2:].encode()
+        self._quantize = schema.BuiltinOperator.QUANTIZE
         self._operators: list[Any] = []
         self._halves = Halves(tree)
         self._constants: dict[int, int] = {}  # of the donor's tensors to ours
         self._wide: dict[int, int] = {}  # of our int8 tensors to what they were made of
-        self._rescaled: dict[tuple[int, float], int] = {}  # of our tensors and a scale to the same in int16
+        self._widened: dict[tuple[int, bytes], int] = {}  # of our tensors and a scale to the same in the donor's type
         self._sources = {
             int(one.outputs[0]): int(one.inputs[0]) for one in self._graph.operators if self._is_quantize(one)
         }
@@ -94,11 +118,11 @@ class _Splice:
         self._operators.append(operator)
 
     def put(self, operator: Any, other: Any, real: NDArray[np.float32] | None = None) -> None:
-        """Lay the donor's operator down in the place of ours, with QUANTIZE around it.
+        """Lay the donor's operator down in the place of ours, with borders around it.
 
         Args:
             operator: ours, in int8.
-            other: the donor's, in int16x8.
+            other: the donor's.
             real: its weights in float, where it is to have them in two halves.
         """
         made = copy.copy(other)
@@ -137,27 +161,27 @@ class _Splice:
             if theirs not in self._constants:
                 self._constants[theirs] = self._added(wanted, self._donor.buffers[wanted.buffer])
             return self._constants[theirs]
-        return self._in_int16(ours, wanted) if wanted.type == self._int16 else ours
+        return self._as(wanted, ours) if wanted.type == self._type else ours
 
-    def _in_int16(self, ours: int, wanted: Any) -> int:
-        """One of our tensors in the donor's scale, by a QUANTIZE where it is not made so."""
+    def _as(self, wanted: Any, ours: int) -> int:
+        """One of our tensors in the donor's type and scale, by a border where it is not made so."""
         source = ours
         # What the quantizer gave another scale for an int8 reader, is read as it was before.
         while source not in self._wide and source in self._sources:
             source = self._sources[source]
         source = self._wide.get(source, source)
-        [scale] = wanted.quantization.scale
-        tensor = self._graph.tensors[source]
-        if tensor.type == self._int16 and list(tensor.quantization.scale) == [scale]:
+        scale, tensor = _scale(wanted), self._graph.tensors[source]
+        if tensor.type == self._type and _scale(tensor) == scale:
             return source
-        if (source, scale) not in self._rescaled:
-            self._rescaled[source, scale] = self._added(wanted)
-            self._operators.append(quantize_operator(self._tree, source, self._rescaled[source, scale]))
-        return self._rescaled[source, scale]
+        if (source, scale) not in self._widened:
+            self._widened[source, scale] = self._added(wanted)
+            border = quantize_operator if scale else dequantize_operator
+            self._operators.append(border(self._tree, source, self._widened[source, scale]))
+        return self._widened[source, scale]
 
     def _output(self, ours: int, theirs: int) -> int:
         """The tensor that the donor's operator writes, and ours is made of; ours itself where it is no activation."""
-        if self._theirs[theirs].type != self._int16:
+        if self._theirs[theirs].type != self._type:
             return ours
         self._wide[ours] = self._added(self._theirs[theirs])
         return self._wide[ours]
@@ -171,7 +195,8 @@ class _Splice:
             self._tree.buffers.append(buffer)
         else:
             # Beside the int8 tensor of that name.
-            made.name = made.name.removesuffix(b"_int16") + b"_16"
+            made.name = made.name.removesuffix(b"_int16") + b"_" + self._bits
+            made.quantization = made.quantization if _scale(made) else None
         self._graph.tensors.append(made)
         return len(self._graph.tensors) - 1
 
@@ -191,3 +216,9 @@ class _Splice:
     def _is_read(self, operator: Any) -> bool:
         made = int(operator.outputs[0])
         return made in map(int, self._graph.outputs) or any(made in map(int, one.inputs) for one in self._operators)
+
+
+def _scale(tensor: Any) -> bytes:
+    """The scale of a tensor, to compare; empty of one in float, which may carry a range all the same."""
+    scale = None if tensor.quantization is None else tensor.quantization.scale
+    return b"" if scale is None else np.asarray(scale, np.float32).tobytes()
