@@ -213,14 +213,15 @@ def error_json(error: TargetError | None) -> dict[str, str] | None:
 
 def _parity_check(row: Row) -> Check:
     name = f"parity.{row.label}"
-    if row.parity is not None:
-        layer = f"; the first layer that differs: {row.parity.first_layer}" if row.parity.first_layer else ""
-        why = row.error.what if row.error is not None and row.parity.ok else row.parity.why + layer
-        outcome: Status = "pass" if row.error is None else "fail"
-        return Check(name, row.parity.max_steps, row.parity.allowed_steps, "steps", outcome, why)
-    if row.error is not None:
-        return Check(name, None, None, "steps", "fail", _with_remedy(row.error))
-    return Check.not_measured(name, None, "steps", row.why)
+    parity, error = row.parity, row.error
+    if error is not None and (parity is None or parity.ok):
+        # What went wrong was no difference of outputs: steps and their limit would look like one.
+        return Check(name, None, None, "steps", "fail", _with_remedy(error))
+    if parity is None:
+        return Check.not_measured(name, None, "steps", row.why)
+    layer = f"; the first layer that differs: {parity.first_layer}" if parity.first_layer else ""
+    outcome: Status = "pass" if error is None else "fail"
+    return Check(name, parity.max_steps, parity.allowed_steps, "steps", outcome, parity.why + layer)
 
 
 def _with_remedy(error: TargetError) -> str:

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from edge_targets import BenchmarkPlan, Completed, DeviceError, DeviceInfo, Measurement, Recording, UnusableModel
 from edge_targets._benchmark_profile import OperatorTime
+from edge_targets._parity import Parity
 from edge_targets._roofline import Roofline
 from edge_targets._tune import tune
 from edge_targets.host import HostTarget
@@ -345,5 +346,9 @@ def test_a_recording_shows_what_a_device_was_asked() -> None:
 
 def test_a_run_says_how_to_mend_a_device_that_could_not_be_asked() -> None:
     error = UnusableModel("The interpreter refuses it.", mend="update it there")
-    [check] = measure.parity_checks([measure.Row("attic", "raspberry_pi", error=error)])
-    assert (check.status, check.why) == ("fail", "The interpreter refuses it. To mend it: update it there.")
+    alike = Parity("builtin", "tflite_runtime 2.14.0", 8, exact=False, max_steps=1, same_top1=8, ok=True, why="")
+    for parity in (None, alike):
+        [check] = measure.parity_checks([measure.Row("attic", "raspberry_pi", parity, error=error)])
+        assert (check.status, check.why) == ("fail", "The interpreter refuses it. To mend it: update it there.")
+        # That the outputs agreed before it went wrong is no value that broke a limit.
+        assert (check.value, check.limit) == (None, None)
