@@ -151,7 +151,13 @@ def _csp_hash(script: str) -> str:
 
 def _settings(values: Mapping[str, object]) -> str:
     """The settings of a stage that are set; what is off or empty would drown them."""
-    return ", ".join(f"{name} {_words(value)}" for name, value in values.items() if value not in (None, False, [], {}))
+    return ", ".join(f"{name} {_words(value)}" for name, value in _set(values).items())
+
+
+def _set(values: Mapping[str, object]) -> dict[str, object]:
+    """What is set of a group, and of the groups in it."""
+    inner = {name: _set(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+    return {name: value for name, value in inner.items() if value not in (None, False, [], {})}
 
 
 def _words(value: object) -> str:

@@ -17,6 +17,7 @@ from pipeline.artifact import TensorSpec
 from pipeline.check import Check, Layer
 from pipeline.draft import Step
 from pipeline.report import ModelFacts, Report, StepRecord, write_report
+from pipeline.report._html import _settings
 
 EVIL = "</script></style>\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 913*7 }}&lt;"
 
@@ -283,3 +284,9 @@ def test_an_endless_training_is_a_whole_curve_and_not_a_page_of_megabytes(report
     assert len(html) < 200_000
     assert "Loss. train, training: from 2 to 1" in html
     assert ">80000</text>" in html
+
+
+def test_settings_of_a_stage_that_are_off_are_not_told() -> None:
+    schedule = {"warmup_epochs": 2.0, "end_share": None}
+    assert _settings({"epochs": 3, "nesterov": False, "schedule": schedule}) == "epochs 3, schedule warmup_epochs 2"
+    assert _settings({"epochs": 3, "schedule": dict.fromkeys(schedule), "momentum": None}) == "epochs 3"
