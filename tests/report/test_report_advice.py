@@ -51,6 +51,17 @@ def test_a_report_from_before_has_none_of_it() -> None:
     assert "What int8 harms" not in page
 
 
+def test_layers_kept_in_int16_are_told_as_such() -> None:
+    document = full()
+    document["mixed_precision"] |= {"kept_in": "int16", "weight_bits": 16}
+    for text in (told(document), html_page(document)):
+        assert "Kept in int16: conv2." in text
+        assert "two halves of int8" in text
+        assert "points in int16" in text
+    document["mixed_precision"] |= {"weight_bits": 8}
+    assert "two halves" not in html_page(document)
+
+
 def test_a_search_that_kept_nothing_says_so() -> None:
     found = sentences({**full()["mixed_precision"], "kept": []})
     assert found[0] == "Nothing had to be kept out of int8."
