@@ -113,8 +113,9 @@ class _Case:
         return self.gains.get(one.layer.name, 0.0)
 
     def matters(self, one: Evidence) -> bool:
-        """Whether keeping it alone in float brings back a tenth of a point or more."""
-        return self.gain(one) >= 0.001
+        """Whether keeping it alone would bring back a tenth of a point or more; a layer that is kept has brought it."""
+        kept = self.known.mixed.kept if self.known.mixed else ()
+        return self.gain(one) >= 0.001 and one.layer.name not in kept
 
     def advice(self, one: Evidence) -> Advice:
         """What is found of a layer, and of its own ills before those that it has from others."""

@@ -215,10 +215,13 @@ def test_layers_that_read_each_other_end_the_tracing() -> None:
 
 def test_a_layer_that_the_metric_needs_is_told_first_and_never_called_healthy() -> None:
     healthy = replace(erring(channel_noise=1e-4), layer=replace(LAYER, sqnr_db=40.0))
-    known = replace(ALL, mixed=replace(RECORD, gains=(LayerGain("conv", 0.05, 40.0),)))
-    found = of(healthy, known)
+    record = replace(RECORD, kept=(), gains=(LayerGain("conv", 0.05, 40.0),))
+    found = of(healthy, replace(ALL, mixed=record))
     assert found.gain == 0.05
     assert "nothing has to be done" not in found.remedy
+    # In int16 it is measured as well, and has been mended.
+    kept = of(healthy, replace(ALL, mixed=replace(record, kept_in="int16", kept=("conv",))))
+    assert kept.remedy == "nothing has to be done"
 
 
 def test_evidence_is_read_from_the_files() -> None:
