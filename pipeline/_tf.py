@@ -68,3 +68,6 @@ def fix_seed(seed: int) -> None:
     """Make what follows repeat bit for bit on this machine."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+    # The first tensor looks for GPUs, and complains of a machine without any to descriptor 2, at any log level.
+    with quiet_stderr():
+        tf.constant(0)

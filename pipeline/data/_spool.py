@@ -128,7 +128,8 @@ class SpooledSplit:
             return x, tf.gather(y, places)
 
         order = arrange(tf.data.Dataset.range(self.size)).batch(batch_size)
-        return order.map(gather, num_parallel_calls=2, deterministic=True).prefetch(2)
+        # Asked for several calls at once, TensorFlow makes one of them where training must repeat, and complains.
+        return order.map(gather).prefetch(2)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ def test_a_recipe_in_int16_and_one_in_float16_share_all_but_the_conversion(edges
         choice = f"convert.precision={precision}"
         done = edgesmith("run", tiny, "--out", precision, "--cache", "cache", "--set", choice)
         assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+        # TensorFlow's own log is no news to people.
+        assert not re.search(r"^[IWEF]\d{4} ", done.stderr, re.MULTILINE)
         found[precision] = report_of(edgesmith.home / precision)
         assert found[precision]["artifact"]["precision"] == precision
         assert {check["name"]: check["status"] for check in found[precision]["checks"]} == {
