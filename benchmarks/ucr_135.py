@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 LEAST = 0.95
 
-MIXED = MixedPrecisionSettings(max_accuracy_drop=0.01)
+MIXED = {keep_in: MixedPrecisionSettings(keep_in=keep_in, max_accuracy_drop=0.01) for keep_in in ("float32", "int16")}
 
 WAYS: dict[str, dict[str, Any]] = {
     "int8, min_max": {},
@@ -47,7 +47,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "int8, entropy": {"calibration": "entropy"},
     "int8, per_tensor": {"granularity": "per_tensor"},
     "int16x8": {"precision": "int16x8"},
-    "mixed precision": {"mixed_precision": MIXED},
+    **{f"mixed precision, {keep_in}": {"mixed_precision": settings} for keep_in, settings in MIXED.items()},
 }
 """Settings of the conversion by their name in the table."""
 
