@@ -98,7 +98,7 @@ def mixed_precision(
     judge = _Judge(data, baseline or calibrated)
     # As the check of the budget rounds: 0.99 - 0.01 is a little more than 0.98 in binary.
     goal = round(judge.float_value - max_accuracy_drop, 9)
-    models = _Models(way, layers)
+    models = _Models(way, layers, progress)
     with progress.bar("mixed precision", len(layers.names) + BESIDE_THE_LAYERS) as bar:
 
         def evaluate(kept: Kept) -> float:
@@ -122,9 +122,10 @@ class _Models:
         afterwards: evaluations that the search must leave.
     """
 
-    def __init__(self, way: Way, layers: Layers) -> None:
-        self._way, self._layers = way, layers
+    def __init__(self, way: Way, layers: Layers, progress: Progress) -> None:
+        self._way, self._layers, self._progress = way, layers, progress
         self._made: dict[Kept, bytes] = {}
+        self._told: set[str] = set()
         self.afterwards = 0 if way.cheaper is None else 1
 
     def of(self, kept: Kept) -> bytes:
@@ -137,9 +138,12 @@ class _Models:
         """What it reaches; layers that cannot be kept are no choice, and reach nothing. Full int8 must be had."""
         try:
             return judge.value(self.of(kept))
-        except (ModelError, TargetError):
+        except (ModelError, TargetError) as error:
             if not kept:
                 raise
+            if error.what not in self._told:
+                self._told.add(error.what)
+                self._progress.note(f"mixed precision: {', '.join(sorted(kept))} cannot be kept: {error.what}")
             return -math.inf
 
     def cheapest(self, found: Found, judge: _Judge, goal: float) -> tuple[Found, bytes, int]:

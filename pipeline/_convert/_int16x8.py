@@ -70,19 +70,30 @@ def without_int16(calibrated: bytes) -> frozenset[str]:
     Microcontrollers count: what TensorFlow Lite Micro has no such kernel for is among them.
 
     Raises:
-        ModelError: the quantizer cannot read the model.
+        ModelError: the quantizer cannot read the model, or rewrote it.
     """
     graph = parse_graph(calibrated)
     made = parse_graph(as_far_as_int16_goes(calibrated))
-    pairs = zip(graph.operators, operators_of(made), strict=True)
+    pairs = side_by_side(graph, made)
     return frozenset(
         graph.tensors[plain.outputs[0]].name for plain, wide in pairs if plain.outputs and not has_int16(made, wide)
     )
 
 
-def operators_of(graph: Graph) -> list[Operator]:
-    """The operators that compute: all but those that only take a tensor to another type or scale."""
-    return [operator for operator in graph.operators if operator.kind not in BORDERS]
+def side_by_side(*graphs: Graph) -> list[tuple[Operator, ...]]:
+    """The same operator in each of some models of one: all but those that only take a tensor to another type or scale.
+
+    Raises:
+        ModelError: they do not compute alike, operator by operator.
+    """
+    computing = [[operator for operator in graph.operators if operator.kind not in BORDERS] for graph in graphs]
+    if len({tuple(operator.kind for operator in each) for each in computing}) > 1:
+        raise ModelError(
+            "Layers cannot be kept out of int8: TensorFlow Lite rewrote the operators on their way to integers.",
+            expected="the same operators in float and in integers",
+            mend="leave `convert.mixed_precision` out, or set `convert.precision` to int16x8 or float16",
+        )
+    return list(zip(*computing, strict=True))
 
 
 def has_int16(made: Graph, operator: Operator) -> bool:

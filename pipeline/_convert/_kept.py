@@ -16,7 +16,7 @@ import numpy as np
 
 from edge_targets.tflite_graph import Graph, Operator, parse_graph
 from pipeline._convert._halves import HALVED, Halves
-from pipeline._convert._int16x8 import as_far_as_int16_goes, has_int16, operators_of
+from pipeline._convert._int16x8 import as_far_as_int16_goes, has_int16, side_by_side
 from pipeline._convert._repairs import dequantize_operator, drop_tensors, quantize_operator
 from pipeline.errors import ModelError
 
@@ -69,14 +69,7 @@ def with_kept(
 
 def _replacements(plain: Graph, int8: Graph, donor: Graph, kept: Collection[str]) -> dict[int, tuple[Operator, int]]:
     """For each operator of the int8 model that is kept, by its index: the float one, and the donor's one's index."""
-    ours, theirs = operators_of(int8), operators_of(donor)
-    if not [one.kind for one in plain.operators] == [one.kind for one in ours] == [one.kind for one in theirs]:
-        raise ModelError(
-            "Layers cannot be kept out of int8: TensorFlow Lite rewrote the operators on their way to integers.",
-            expected="the same operators in float and in integers",
-            mend="leave `convert.mixed_precision` out, or set `convert.precision` to int16x8 or float16",
-        )
-    triples = list(zip(plain.operators, ours, theirs, strict=True))
+    triples = side_by_side(plain, int8, donor)
     chosen = [each for each in triples if each[0].outputs and plain.tensors[each[0].outputs[0]].name in kept]
     return {own.index: (real, wide.index) for real, own, wide in chosen}
 

@@ -15,6 +15,7 @@ from edge_targets.host import HostTarget
 from edge_targets.microcontroller import MicrocontrollerTarget
 from edge_targets.tflite_graph import Graph, parse_graph
 from pipeline import convert
+from pipeline._convert._kept import with_kept
 from pipeline._keepable import Layers
 from pipeline.artifact import FLOATS, TensorSpec, dequantize, quantize
 from pipeline.draft import Draft
@@ -183,3 +184,10 @@ def test_an_operator_without_int16_stays_in_int8_and_is_named(tmp_path: Path) ->
     assert np.abs(ran(model, X, tmp_path) - draft.restore()(X).numpy()).max() < 0.05
     with pytest.raises(ModelError, match="PRELU of 'slope'"):
         convert.quantized(ranges, kept=unable, kept_in="int16")
+
+
+def test_a_model_that_was_rewritten_on_its_way_to_integers_keeps_nothing(ranges: bytes) -> None:
+    other = drafted(lambda layers, inputs: layers.Conv2D(4, 3, name="first")(inputs), X.shape[1:])
+    int8 = convert.quantized(convert.calibrated(other, X))
+    with pytest.raises(ModelError, match="rewrote the operators"):
+        with_kept(int8, ranges, {"any"}, "float32")

@@ -36,6 +36,16 @@ WRITTEN: dict[str, Any] = {
 }
 
 
+class Told(Progress):
+    """Keeps what was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
 @pytest.fixture(scope="module")
 def data() -> Dataset:
     return bundled_digits(2000)
@@ -119,7 +129,9 @@ def test_a_search_costs_what_was_promised(broken: Draft, data: Dataset) -> None:
             raise ModelError("TensorFlow Lite cannot convert the model")
         return convert.quantized(ranges, kept=kept)
 
-    found = sensitivity.mixed_precision(ranges, Way(quantize), None, data, 0.01, Progress())
+    told = Told()
+    found = sensitivity.mixed_precision(ranges, Way(quantize), None, data, 0.01, told)
+    assert told.notes == ["mixed precision: logits cannot be kept: TensorFlow Lite cannot convert the model"]
     # The float model is the one that is evaluated without being quantized.
     assert found.record.evaluations == len(set(evaluated)) + 1 <= 4 + 10
     assert found.record.int8_value < found.record.value
