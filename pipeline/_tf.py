@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import tempfile
@@ -35,7 +36,7 @@ with quiet_stderr():
 tf.get_logger().setLevel("ERROR")
 logging.getLogger("absl").setLevel(logging.ERROR)
 
-__all__ = ["fix_seed", "keras", "keras3", "quantize_scope", "quiet_stderr", "tf", "tfmot"]
+__all__ = ["find_devices", "fix_seed", "keras", "keras3", "quantize_scope", "quiet_stderr", "tf", "tfmot"]
 
 
 def keras3() -> Any:
@@ -68,6 +69,11 @@ def fix_seed(seed: int) -> None:
     """Make what follows repeat bit for bit on this machine."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    # The first tensor looks for GPUs, and complains of a machine without any to descriptor 2, at any log level.
+    find_devices()
+
+
+@functools.cache
+def find_devices() -> None:
+    """Have TensorFlow look for GPUs, as the first tensor does: without any it complains, whatever the log level."""
     with quiet_stderr():
         tf.constant(0)

@@ -68,8 +68,9 @@ class Draft:
 
     def restore(self) -> Any:
         """A fresh Keras model with this draft's weights, in a cleared session so that names repeat exactly."""
-        from pipeline._tf import keras, quantize_scope
+        from pipeline._tf import find_devices, keras, quantize_scope
 
+        find_devices()
         keras.backend.clear_session()
         # The toolkit takes a second to import: only a draft that it wrote needs its names.
         with quantize_scope() if "qat" in self.traits else contextlib.nullcontext():
