@@ -52,15 +52,15 @@ def quantized(
     kept_in: Literal["float32", "int16"] = "float32",
     halves: bool = True,
 ) -> bytes:
-    """A calibrated float `.tflite` in integers, from border to border but for the operators that are kept in float.
+    """A calibrated float `.tflite` in int8 or int16x8, from border to border but for the operators that are kept out.
 
     Args:
         calibrated: a float `.tflite` with ranges, as `calibrated` gives it.
         precision: int8, or int16 activations with int8 weights (which takes `per_channel`, and keeps nothing).
         per_channel: whether a weight has a scale for each output channel or one for all.
         kept: operators that are not to be int8, each by the whole name of its first output's tensor.
-        kept_in: what they are: float, or of int16 activations.
-        halves: with those, whether weights of convolutions and dense layers have 16 bits, or 8.
+        kept_in: what they are: in float, or with int16 activations.
+        halves: with int16, whether weights of convolutions and dense layers have 16 bits, or 8.
 
     Raises:
         ModelError: TensorFlow Lite cannot express the model in this precision.
