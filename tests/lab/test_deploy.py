@@ -60,7 +60,7 @@ def test_a_model_in_two_files_is_tried_there_and_comes_and_goes(
     """On a 64-bit board with the kernels of this machine, on a 32-bit one with others; and by adb."""
     single = versions[0]
     run = run_of_two_files(tmp_path / "run")
-    both = make_bundle(run, tmp_path / "both", packed=True)
+    both = make_bundle(run, tmp_path / "both")
     board = target(lab.pis[0])
     board.deploy(single.folder)
     done = board.deploy(both.folder)
