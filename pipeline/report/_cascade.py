@@ -53,12 +53,14 @@ def stage_table(document: JsonObject) -> StageTable | None:
 
 
 def cascade_manifest(document: JsonObject) -> JsonObject:
-    """What a program on the device must know to run both stages (`docs/schemas/cascade.schema.json`)."""
+    """What a program on the device must know to run both stages (`docs/schemas/cascade.schema.json`).
+
+    It holds no date: a version is named by this file, and a run that the cache answers must be the version that it was.
+    """
     told, artifact = document["cascade"], document["artifact"]
     return {
         "schema": SCHEMA,
         "recipe": document["recipe"],
-        "created": document["created"],
         "threshold": told["threshold"],
         "stages": [_travels(stage) for stage in told["stages"]],
         "features": told["features"],

@@ -72,6 +72,12 @@ def test_what_travels_follows_its_schema(document: dict[str, Any]) -> None:
     assert told["expect"]["exits"] == 0.9724
 
 
+def test_the_same_files_run_again_are_the_same_version(document: dict[str, Any]) -> None:
+    """A version is named by this file: with a date in it, a rerun would push the version before off the device."""
+    again = {**document, "created": "2031-01-01T00:00:00Z", "seconds": 1.0}
+    assert cascade_manifest(again) == cascade_manifest(document)
+
+
 def test_the_card_says_how_to_run_two_files(document: dict[str, Any]) -> None:
     assert "run_cascade.py" in model_card(document)
     assert "Interpreter" not in model_card(document)
