@@ -84,7 +84,7 @@ def _files(source: Path) -> dict[str, Path]:
     told = _told(_report(source))
     _must_be(source / MODEL, told["sha256"])
     manifest = {MANIFEST: source / MANIFEST} if source.joinpath(MANIFEST).is_file() else {}
-    stages = _second_stage(source, told["cascade"]) if told["cascade"] or source.joinpath(CASCADE).is_file() else {}
+    stages = _second_stage(source, told["cascade"]) if told["cascade"] else {}
     return {MODEL: source / MODEL, **manifest, **stages}
 
 

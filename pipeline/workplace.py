@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge_targets._cascade_file import CASCADE, REST, RUN_CASCADE
 from pipeline.errors import StorageError, UsageError
 from pipeline.storage import make_folder
 
@@ -45,10 +46,18 @@ def publish(work: Path, out: Path) -> None:
     """
     try:
         out.joinpath(LAST).unlink(missing_ok=True)
+        _clear_second_stage(work, out)
         for path in sorted(work.iterdir(), key=lambda path: path.name == LAST):
             path.replace(out / path.name)
     except OSError as error:
         raise StorageError(f"The results cannot be moved to {out}: {error.strerror}.") from error
+
+
+def _clear_second_stage(work: Path, out: Path) -> None:
+    """Take away what an earlier run left of a model in two files, where this one's is one file."""
+    for path in [out / CASCADE, out / RUN_CASCADE, *out.glob(f"{REST}*")]:
+        if not work.joinpath(path.name).exists():
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

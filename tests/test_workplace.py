@@ -40,6 +40,17 @@ def test_no_report_stands_beside_a_model_that_it_does_not_speak_of(tmp_path: Pat
     assert not tmp_path.joinpath("report.json").exists()
 
 
+def test_a_model_in_one_file_leaves_nothing_of_an_earlier_one_in_two(tmp_path: Path) -> None:
+    second = {"cascade.json", "run_cascade.py", "model.rest.tflite", "model.rest.tflite.xz"}
+    for names in ({"report.json", "model.tflite"} | second, {"report.json", "model.tflite", "model.rest.tflite"}):
+        with workplace(tmp_path) as work:
+            for name in names:
+                atomic_write_bytes(work / name, b"new")
+            tmp_path.joinpath("notes.txt").touch()
+            publish(work, tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {*names, ".lock", "notes.txt"}
+
+
 def test_one_run_at_a_time(tmp_path: Path) -> None:
     with (
         workplace(tmp_path),

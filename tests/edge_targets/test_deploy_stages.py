@@ -219,6 +219,15 @@ def test_both_files_and_report_exchanged_for_others_are_refused(tmp_path: Path) 
         make_bundle(run, tmp_path / "bundle")
 
 
+def test_what_an_earlier_run_left_is_no_second_stage(tmp_path: Path) -> None:
+    """The report says that the model is one file; older versions let a `cascade.json` lie beside it."""
+    run = run_of_two_files(tmp_path / "run")
+    report = json.loads(run.joinpath("report.json").read_text())
+    del report["cascade"]
+    run.joinpath("report.json").write_text(json.dumps(report))
+    assert make_bundle(run, tmp_path / "bundle").models == (FIRST,)
+
+
 def unlisted(bundle: Path, *names: str) -> None:
     """The bundle without some of its files."""
     for name in names:
