@@ -108,6 +108,8 @@ def loaded(path: Path) -> Any:
 
 def told_by(manifest: Path) -> Cascade:
     """The stages that `cascade.json` names, which lie beside it, once they are the files that it means."""
+    # Through the link `current` once and for all: a deploy may switch it while the files are read, one after another.
+    manifest = manifest.resolve()
     told = json.loads(manifest.read_text("utf-8"))
     files = [(manifest.parent / Path(stage["path"]).name, stage["sha256"]) for stage in told["stages"]]
     for path, expected in files:

@@ -27,6 +27,7 @@ from edge_targets import (
 from edge_targets._base import Capabilities
 from edge_targets._cascade import Exits, kernels_of_both
 from edge_targets.host import HostTarget
+from tests.edge_targets.stages import run_of_two_files
 
 SOURCE = Path(_on_device_cascade.__file__)
 DEVICE = {"machine": "m", "cpu_model": "c", "cores": 2, "memory_bytes": 8, "os": "o", "python": "3"}
@@ -90,6 +91,26 @@ def test_an_answer_about_other_examples_is_refused(scores: NDArray[Any], left: N
 )
 def test_two_stages_are_the_same_kernels_only_where_both_are(first: str, rest: str, together: str) -> None:
     assert kernels_of_both(first, rest) == kernels_of_both(rest, first) == together
+
+
+def test_both_files_are_of_one_version_where_a_deploy_switches_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("old", "new"):
+        run_of_two_files(tmp_path / version)
+    current = tmp_path / "current"
+    current.symlink_to("old")
+    load, opened = _on_device_cascade.loaded, []
+
+    def switch_and_load(path: Path) -> Any:
+        current.unlink()
+        current.symlink_to("new")
+        opened.append(path.resolve().parent.name)
+        return load(path)
+
+    monkeypatch.setattr(_on_device_cascade, "loaded", switch_and_load)
+    _on_device_cascade.told_by(current / "cascade.json")
+    assert opened == ["old", "old"]
 
 
 def test_what_is_no_array_is_refused(int8_model: Path) -> None:
