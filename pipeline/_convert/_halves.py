@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline._convert._repairs import operator_code
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -87,11 +89,9 @@ class Halves:
         """An operator in the first version that takes int16."""
         from tensorflow.lite.python import schema_py_generated as schema
 
-        made, code = schema.OperatorT(), schema.OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = kind
-        code.version = version
-        made.opcodeIndex, made.inputs, made.outputs = len(self._tree.operatorCodes), inputs, [output]
-        self._tree.operatorCodes.append(code)
+        made = schema.OperatorT()
+        made.opcodeIndex = operator_code(self._tree, kind, version)
+        made.inputs, made.outputs = inputs, [output]
         return made
 
     def _added(self, like: Any, name: bytes, shape: Any) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 from edge_targets.tflite_graph import Graph, Operator, parse_graph
 from pipeline._convert._halves import HALVED, Halves
 from pipeline._convert._int16x8 import as_far_as_int16_goes, has_int16, side_by_side
-from pipeline._convert._repairs import dequantize_operator, drop_tensors, quantize_operator
+from pipeline._convert._repairs import dequantize_operator, drop_tensors, operator_code, quantize_operator
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ class _Splice:
             real: its weights in float, where it is to have them in two halves.
         """
         made = copy.copy(other)
-        made.opcodeIndex = self._code(self._donor.operatorCodes[other.opcodeIndex])
+        code = self._donor.operatorCodes[other.opcodeIndex]
+        made.opcodeIndex = operator_code(self._tree, max(code.builtinCode, code.deprecatedBuiltinCode), code.version)
         read = zip_longest(map(int, operator.inputs), map(int, other.inputs), fillvalue=-1)
         made.inputs = [self._input(ours, theirs) for ours, theirs in read]
         written = zip(map(int, operator.outputs), map(int, other.outputs), strict=True)
@@ -192,15 +193,6 @@ class _Splice:
             made.quantization = made.quantization if _scale(made) else None
         self._graph.tensors.append(made)
         return len(self._graph.tensors) - 1
-
-    def _code(self, code: Any) -> int:
-        """The number of an operator code, which is added where it is not there."""
-        facts = (code.builtinCode, code.deprecatedBuiltinCode, code.version)
-        for place, one in enumerate(self._tree.operatorCodes):
-            if (one.builtinCode, one.deprecatedBuiltinCode, one.version) == facts:
-                return place
-        self._tree.operatorCodes.append(code)
-        return len(self._tree.operatorCodes) - 1
 
     def _is_quantize(self, operator: Any) -> bool:
         code = self._tree.operatorCodes[operator.opcodeIndex]

@@ -159,10 +159,21 @@ def _border(tree: Any, kind: str, source: int, target: int) -> Any:
     from tensorflow.lite.python import schema_py_generated as schema
 
     made = schema.OperatorT()
-    made.opcodeIndex = len(tree.operatorCodes)
+    # The second version is the first that takes int8.
+    made.opcodeIndex = operator_code(tree, getattr(schema.BuiltinOperator, kind), 2)
     made.inputs, made.outputs = [source], [target]
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, kind)
-    code.version = 2  # the first that takes int8
-    tree.operatorCodes.append(code)
     return made
+
+
+def operator_code(tree: Any, kind: int, version: int) -> int:
+    """The number of a built-in operator's code in a model; it is added where it is not there."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    for place, code in enumerate(tree.operatorCodes):
+        if (max(code.builtinCode, code.deprecatedBuiltinCode), code.version, code.customCode) == (kind, version, None):
+            return place
+    added = schema.OperatorCodeT()
+    added.builtinCode, added.version = kind, version
+    added.deprecatedBuiltinCode = min(kind, schema.BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES)
+    tree.operatorCodes.append(added)
+    return len(tree.operatorCodes) - 1

@@ -155,6 +155,16 @@ def test_a_recurrent_layer_is_kept_with_all_its_steps_and_each_adds_its_own_bias
     assert distances[2] < 0.05
 
 
+def test_a_kind_of_operators_is_declared_once_however_often_layers_border_on_each_other() -> None:
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    draft = drafted(lambda layers, x: layers.GRU(4, name="steps")(x), (4, 3))
+    ranges = convert.calibrated(draft, np.random.default_rng(4).normal(size=(8, 4, 3)).astype(np.float32))
+    model = kept_in_int16(ranges, Layers(parse_graph(ranges)).names)
+    codes = flatbuffer_utils.convert_bytearray_to_object(model).operatorCodes
+    assert len({(code.builtinCode, code.version) for code in codes}) == len(codes)
+
+
 def test_operators_of_several_outputs_and_transposed_convolutions_are_kept_in_float_as_well(tmp_path: Path) -> None:
     def build(layers: Any, inputs: Any) -> Any:
         return layers.Conv2D(2, 1, name="out")(layers.Conv2DTranspose(4, 3, name="up")(inputs))
