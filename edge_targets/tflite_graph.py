@@ -530,6 +530,8 @@ def _names_by_number(enumeration: Any) -> dict[int, str]:
 def _bytes_of(path: Path) -> bytes:
     try:
         # Asked first, for a pipe or a device has no end.
+        if path.is_dir():
+            raise UnusableModel(f"{path} is a folder.", expected="a .tflite file", mend="name the .tflite in it")
         if not path.is_file():
             raise UnusableModel(f"There is no model file {path}.", expected="a .tflite file")
         size_bytes = path.stat().st_size

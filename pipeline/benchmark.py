@@ -13,6 +13,7 @@ from pipeline import devices as naming
 from pipeline.artifact import sha256_of
 from pipeline.errors import UsageError
 from pipeline.evaluation import inputs_of
+from pipeline.half import tell_of_half
 from pipeline.measure import Reference, measure, reference
 from pipeline.report import json_object
 
@@ -63,6 +64,7 @@ def benchmark(model: Path, devices: Sequence[Device], options: Options, progress
         UsageError, DataError: the options do not go together, or the data is not for this model.
     """
     graph = read_graph(model)
+    tell_of_half(model, progress)
     tuned: list[Combination] = []
     if options.tune:
         devices, tuned = _tuned(model, devices, progress)

@@ -15,6 +15,7 @@ from edge_targets._bundle import BUNDLE, MANIFEST, MODEL, Bundle, is_plain
 from edge_targets._cascade_file import CASCADE, REST, RUN_CASCADE, CascadeFile, run_cascade_script
 from edge_targets._errors import TargetError, WrongInput
 from pipeline.errors import ModelError, StorageError, UsageError
+from pipeline.half import half_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,12 +81,24 @@ def known_as(source: Path) -> str:
 def _files(source: Path) -> dict[str, Path]:
     """The files of a model that a bundle takes over, by their names there."""
     if source.is_file():
+        _must_be_whole(source)
         return {MODEL: source}
     told = _told(_report(source))
     _must_be(source / MODEL, told["sha256"])
     manifest = {MANIFEST: source / MANIFEST} if source.joinpath(MANIFEST).is_file() else {}
     stages = _second_stage(source, told["cascade"]) if told["cascade"] else {}
     return {MODEL: source / MODEL, **manifest, **stages}
+
+
+def _must_be_whole(model: Path) -> None:
+    """Refuse one of two files: programs would take the early scores for the model's, without a word."""
+    half = half_of(model)
+    if half is not None:
+        raise UsageError(
+            f"{model} is the {half} of a model in two files.",
+            expected="the run's folder: both files come as one version",
+            mend=f"deploy {model.parent}",
+        )
 
 
 def _report(source: Path) -> Path:

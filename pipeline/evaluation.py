@@ -20,6 +20,7 @@ from pipeline.artifact import FLOATS, TensorSpec, dequantize, quantize, sha256_o
 from pipeline.choice import name_and_settings, settings_class
 from pipeline.data._npz_reading import NpzArchive, open_npz
 from pipeline.errors import DataError, UsageError
+from pipeline.half import tell_of_half
 from pipeline.interpreter import BATCH
 from pipeline.measure import error_json, side_by_side
 from pipeline.report import json_object
@@ -71,6 +72,7 @@ def evaluate(
         UnusableModel: the model cannot be read.
     """
     graph = read_graph(model)
+    tell_of_half(model, progress)
     found = labelled(data, graph, limit)
     output = TensorSpec.of(graph.tensors[graph.outputs[0]])
     # A few examples need not show every class: the model says how many there are.

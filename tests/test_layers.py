@@ -24,7 +24,7 @@ NOUNS = {
         "convert",
         "cost",
     ),
-    *("dataset", "devices", "draft", "errors", "interpreter", "latency"),
+    *("dataset", "devices", "draft", "errors", "half", "interpreter", "latency"),
     *("plugins", "process", "progress", "quantize_configs", "settings", "stage", "storage", "task", "user_code"),
 }
 ROOMS = {"recipe", "intake", "stages", "data", "tasks", "verify", "report", "cache", "ota", "workplace"}
