@@ -11,11 +11,11 @@ import numpy as np
 from edge_targets._bundle import MODEL, Bundle
 from edge_targets._cascade import NEVER
 from edge_targets._cascade_file import FIRST, REST
-from edge_targets._errors import TargetError
+from edge_targets._errors import TargetError, UnusableModel
 from edge_targets._golden import Golden, output_step
 from edge_targets._on_device_cascade import confidence
 from edge_targets._parity import Outputs, Parity, compare, compare_stages
-from edge_targets.tflite_graph import read_graph
+from edge_targets.tflite_graph import Tensor, read_graph
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,13 +57,32 @@ def try_stages(bundle: Bundle, folder: str, stages: Stages, tensors: Tensors | N
     golden = Golden.load(bundle.folder)
     if any(each.values.ndim != 3 or each.values.shape[1] != 2 for each in golden.outputs):
         raise TargetError("The golden outputs are not those of two stages.", mend="make the bundle again")
-    found, _ = stages(folder, golden.inputs, NEVER)
     both = (bundle.folder / FIRST, bundle.folder / REST)
+    _must_fit_each_other(both)
+    found, _ = stages(folder, golden.inputs, NEVER)
     steps = [output_step(model, found.values[:, place]) for place, model in enumerate(both)]
     parity = compare_stages(found, golden.outputs, steps)
     if not parity.ok:
         return replace(parity, first_layer=_named(both, golden, found, tensors))
     return _deciding(parity, bundle, found, stages(folder, golden.inputs, bundle.threshold or NEVER)[1])
+
+
+def _must_fit_each_other(both: tuple[Path, Path]) -> None:
+    """Refuse files that are not two stages of one model: what runs them takes their borders for granted."""
+    first, rest = map(read_graph, both)
+    given, taken = [first.tensors[index] for index in first.outputs], [rest.tensors[index] for index in rest.inputs]
+    counts = len(first.inputs), len(given), len(taken)
+    # One example at a time: the first axis is 1.
+    if counts != (1, 2, 1) or given[1].shape[:1] != (1,) or _kind(given[1]) != _kind(taken[0]):
+        raise UnusableModel(
+            f"{FIRST} and {REST} are not two stages of one model.",
+            expected="scores and features out of the first, and these features into the second",
+            mend="make the bundle again",
+        )
+
+
+def _kind(tensor: Tensor) -> tuple[str, tuple[int, ...]]:
+    return tensor.dtype, tensor.shape
 
 
 def _deciding(parity: Parity, bundle: Bundle, found: Outputs, left: NDArray[np.bool_] | None) -> Parity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_targets import DeviceError, Local, TargetError
+from edge_targets import DeviceError, Local, TargetError, UnusableModel
 from edge_targets._bundle import Bundle
 from edge_targets._cascade import both_stages
 from edge_targets._cascade_file import CASCADE, FIRST, REST, RUN_CASCADE
@@ -152,6 +153,26 @@ def test_golden_outputs_of_one_stage_are_no_test(runner: Runner, bundles: dict[s
     Golden(golden.inputs, tuple(replace(each, values=each.values[:, 0]) for each in golden.outputs)).save(folder)
     with pytest.raises(TargetError, match=r"not those of two stages(.|\n)*still is"):
         runner.installer("bench", str(tmp_path / "models")).deploy(Bundle.write(folder, "net", bundles["both"].packed))
+
+
+@pytest.mark.parametrize("models", [(REST, REST), (FIRST, FIRST), (FIRST, "tiny_int8.tflite")])
+def test_files_that_are_not_two_stages_are_refused_before_they_run(
+    models: tuple[str, str], runner: Runner, bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    """A bundle comes from anywhere: one that vouches for its files may still hold any models."""
+    folder = Path(shutil.copytree(bundles["both"].folder, tmp_path / "bundle"))
+    sources = [STAGES.get(name, DATA / name).read_bytes() for name in models]
+    for name, content in zip(STAGES, sources, strict=True):
+        folder.joinpath(name).write_bytes(content)
+    stages = [
+        {"path": name, "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in zip(STAGES, sources, strict=True)
+    ]
+    retold(folder, stages=stages)
+    installer = runner.installer("bench", str(tmp_path / "models"))
+    with pytest.raises(UnusableModel, match=r"not two stages of one model(.|\n)*still is"):
+        replace(installer, unpack=None).deploy(Bundle.write(folder, "net", bundles["both"].packed))
+    assert not list(tmp_path.joinpath("models", "net", "versions").iterdir())
 
 
 def test_a_second_file_that_changed_there_is_damage(bundles: dict[str, Bundle], tmp_path: Path) -> None:
