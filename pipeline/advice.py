@@ -114,14 +114,21 @@ class _Case:
 
     def matters(self, one: Evidence) -> bool:
         """Whether keeping it alone would bring back a tenth of a point or more; a layer that is kept has brought it."""
-        kept = self.known.mixed.kept if self.known.mixed else ()
-        return self.gain(one) >= 0.001 and one.layer.name not in kept
+        return self.gain(one) >= 0.001 and not self._is_kept(one)
+
+    def _is_kept(self, one: Evidence) -> bool:
+        return self.known.mixed is not None and one.layer.name in self.known.mixed.kept
+
+    def _is_healthy(self, one: Evidence) -> bool:
+        return one.sqnr_db >= HEALTHY_DB and not self.matters(one)
 
     def advice(self, one: Evidence) -> Advice:
         """What is found of a layer, and of its own ills before those that it has from others."""
         finding = self._own(one) or self._inherited(one) or self._milder(one)
-        name = one.layer.name
-        return Advice(name, one.layer.sqnr_db, self.gains.get(name), finding.reason, finding.remedy, finding.setting)
+        name, reason = one.layer.name, finding.reason
+        if self.known.shortfall and self._is_healthy(one):
+            reason += f"; alone that is little, but {self.known.shortfall}"
+        return Advice(name, one.layer.sqnr_db, self.gains.get(name), reason, finding.remedy, finding.setting)
 
     def _own(self, one: Evidence) -> _Finding | None:
         checks = (
@@ -139,10 +146,11 @@ class _Case:
         return next((found for check in checks if (found := check(one)) is not None), None) or self._rounded(one)
 
     def _healthy(self, one: Evidence) -> _Finding | None:
-        if one.sqnr_db < HEALTHY_DB or self.matters(one):
+        # Where the model loses too much, the little that each layer loses adds up, and what is found of it is told.
+        if not self._is_healthy(one) or (self.known.shortfall and not self._is_kept(one)):
             return None
-        part = 10 ** (one.sqnr_db / 20)
-        return _Finding(f"its noise is 1/{part:.0f} of its signal", "nothing has to be done")
+        reason = f"its noise is 1/{10 ** (one.sqnr_db / 20):.0f} of its signal"
+        return _Finding(reason, "it is kept already: mend others" if self.known.shortfall else "nothing has to be done")
 
     def _lost_channels(self, one: Evidence) -> _Finding | None:
         error = one.error
@@ -177,9 +185,8 @@ class _Case:
         better = BETTER.get(self.known.calibration)
         if better is None:
             return self._in_float(one, reason, "keep this layer in float: no range fits its values")
-        return _Finding(
-            reason, "choose its range without the few values far out", f"convert: {{calibration: {better}}}"
-        )
+        setting = f"convert: {{{self.known.calibrated(better)}}}"
+        return _Finding(reason, "choose its range without the few values far out", setting)
 
     def _clipped(self, one: Evidence) -> _Finding | None:
         if one.clipped < CLIPPED:
@@ -201,7 +208,8 @@ class _Case:
         if self.known.qat_epochs is not None:
             return _Finding(reason, "train the ranges for longer", _more_epochs(self.known.qat_epochs))
         if self.known.calibration != "min_max":
-            return _Finding(reason, "choose its range from all values", "convert: {calibration: min_max}")
+            setting = f"convert: {{{self.known.calibrated('min_max')}}}"
+            return _Finding(reason, "choose its range from all values", setting)
         more = "calibrate with more examples, drawn from all of the data"
         return _Finding(reason, more, "convert: {calibration_samples: 1000}")
 
@@ -269,18 +277,26 @@ class _Case:
             chosen = self.known.chosen if precision == "float16" else ()
             return _Finding(reason, finer, f"convert: {{{', '.join((f'precision: {precision}', *chosen))}}}")
         if self.known.qat_epochs is None:
-            return _Finding(reason, remedy, self._mixed())
+            return self._mixed(reason, remedy)
         return _Finding(
             reason,
             "train quantization-aware for longer; or drop that stage, and set convert.mixed_precision",
             _more_epochs(self.known.qat_epochs),
         )
 
-    def _mixed(self) -> str:
+    def _mixed(self, reason: str, remedy: str) -> _Finding:
+        """Mixed precision; with more layers where some are kept; and where no choice of layers helps, all in int16."""
+        mixed = self.known.mixed
+        if not self.known.mixable or (mixed is not None and not (mixed.met and mixed.max_accuracy_drop)):
+            whole = ", ".join(("precision: int16x8", *self.known.chosen))
+            return _Finding(reason, "give the activations of all layers sixteen bits", f"convert: {{{whole}}}")
+        if mixed is not None:
+            tighter = f"{{keep_in: {mixed.kept_in}, max_accuracy_drop: {mixed.max_accuracy_drop / 2:g}}}"
+            return _Finding(reason, "keep more layers out of int8", f"convert: {{mixed_precision: {tighter}}}")
         if not self.known.second:
-            return MIXED
+            return _Finding(reason, remedy, MIXED)
         back = [setting for setting in self.known.chosen if setting != "granularity: per_channel"]
-        return MIXED.replace("{", f"{{{', '.join(back)}, ", 1)
+        return _Finding(reason, remedy, MIXED.replace("{", f"{{{', '.join(back)}, ", 1))
 
 
 def _more_epochs(epochs: int) -> str:

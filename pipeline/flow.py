@@ -91,7 +91,7 @@ def _advice(
         return ()
     model = parse_graph(uncut_bytes(artifact))
     layers = uncut_rows(proof.layers, artifact, model)
-    known = advice.Known.of(recipe, artifact.mixed, verify.usual_inputs(data.validation))
+    known = advice.Known.of(recipe, artifact.mixed, verify.usual_inputs(data.validation), proof.checks)
     return advice.advise(layers, model, parse_graph(reference), known)
 
 

@@ -16,7 +16,7 @@ from pipeline import _yaml, advice
 from pipeline._evidence import Evidence, gathered
 from pipeline.advice import Known, _Case
 from pipeline.artifact import LayerGain
-from pipeline.check import Advice, Layer
+from pipeline.check import Advice, Check, Layer
 from pipeline.recipe import Recipe
 from tests.test_sensitivity import RECORD
 
@@ -118,10 +118,14 @@ INT16 = replace(PLAIN, levels=2**16)
     {"backend": "ai_edge_quantizer", "precision": "int4", "calibration": "mse"},
     {"precision": "int16x8", "calibration": "percentile"},
     {"backend": "ai_edge_quantizer", "precision": "int16x8", "granularity": "per_tensor"},
+    {"calibration": "percentile", "percentile": 99.9},
+    {"mixed_precision": {"keep_in": "int16", "max_accuracy_drop": 0.02}, "calibration": "mse"},
+    {"mixed_precision": {"max_accuracy_drop": 0.02}},
 ])  # fmt: skip
 @pytest.mark.parametrize("can_train", [True, False])
-def test_the_recipe_takes_its_advice_whatever_its_conversion_is(convert: dict[str, str], can_train: bool) -> None:
-    known = Known.of(recipe([], json.dumps({"convert": convert})), None)
+def test_the_recipe_takes_its_advice_whatever_its_conversion_is(convert: dict[str, Any], can_train: bool) -> None:
+    mixed = replace(RECORD, kept=(), gains=(), value=0.98 if "calibration" in convert else 0.9)
+    known = Known.of(recipe([], json.dumps({"convert": convert})), mixed if "mixed_precision" in convert else None)
     known = known if can_train else replace(known, addable=frozenset())
     one = {"int4": INT4, "int16x8": INT16}.get(convert.get("precision", "int8"), PLAIN)
     ills: list[dict[str, Any]] = [
@@ -135,8 +139,49 @@ def test_the_recipe_takes_its_advice_whatever_its_conversion_is(convert: dict[st
         found = of(replace(one, error=replace(ERROR, **ill)), known)
         advised = _yaml.parse(found.setting).value
         assert isinstance(advised, dict)
-        both = {**advised, "convert": {**convert, **advised.get("convert", {})}}
+        changed = {**convert, **advised.get("convert", {})}
+        both = {**advised, "convert": changed}
         assert recipe([], json.dumps(both)).name == "x", found
+        # Else all was as it is before, and it is no advice.
+        assert "stages" in advised or changed != convert
+
+
+def test_a_model_with_an_early_exit_is_told_what_it_takes() -> None:
+    stages: list[dict[str, Any]] = [{"early_exit": {}}]
+    known = Known.of(recipe(stages, "convert: {calibration: entropy}"), None)
+    assert known.addable == frozenset()
+    found = of(PLAIN, known)
+    assert found.setting == "convert: {precision: int16x8, calibration: min_max}"
+    assert recipe(stages, found.setting).name == "x"
+
+
+HEALTHY = replace(erring(channel_noise=1e-4), layer=replace(LAYER, sqnr_db=30.0))
+FAILED = Check.at_most("max_accuracy_drop", 0.023, 0.01, "share")
+
+
+def test_no_layer_of_a_model_that_lost_too_much_is_told_that_nothing_has_to_be_done() -> None:
+    told = recipe([{"prune": {}}])
+    known = [Known.of(told, None, checks=[replace(FAILED, status=status)]) for status in ("pass", "fail")]
+    within, lost = (of(HEALTHY, one) for one in known)
+    assert (within.remedy, within.setting) == ("nothing has to be done", "")
+    assert lost.reason.endswith("the model loses 2.30 points, where 1.00 are allowed, some of them perhaps in prune")
+    assert lost.setting == advice.TRAINED
+    # What was measured still comes first, and what is not healthy is told as ever.
+    stretched = replace(HEALTHY, error=replace(HEALTHY.error, usual=(0.0, 4.0), bin_width=1e-3))
+    assert of(stretched, known[1]).setting == "convert: {calibration: percentile}"
+    assert of(PLAIN, known[1]) == of(PLAIN, known[0])
+
+
+def test_where_a_search_was_not_enough_more_layers_are_kept_or_all_are_in_int16() -> None:
+    searched = Known.of(recipe([]), replace(RECORD, kept_in="int16"), checks=[FAILED])
+    kept = of(HEALTHY, searched)
+    assert "others" in kept.remedy
+    other = named(HEALTHY, "other")
+    assert of(other, searched).setting == f"{{{advice.TRAINED}, convert: {{mixed_precision: null}}}}"
+    untrained = replace(searched, addable=frozenset())
+    assert of(other, untrained).setting == "convert: {mixed_precision: {keep_in: int16, max_accuracy_drop: 0.005}}"
+    missed = replace(untrained, mixed=replace(RECORD, value=0.5))
+    assert of(other, missed).setting == "convert: {precision: int16x8, mixed_precision: null}"
 
 
 def test_another_precision_is_called_by_its_name_and_has_remedies_of_its_own() -> None:
