@@ -22,20 +22,24 @@ FIGURES = {WHOLE: "median", AVERAGE: "average", EARLY: "early", REST: "rest"}
 def measured_models(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The measurements of a report's artifact, as it has them; of one in two files, those of either stage.
 
-    Behind them stand, of two stages that were measured on one target, those of both on average.
+    Behind them stand, of two stages that were measured on one target, those of both on average; not where the report
+    does not say how many examples leave early.
     """
     rows = [row for row in report["measurements"] if row.get("model") in (WHOLE, EARLY, REST)]
     rest = {row["target"]: row for row in rows if row["model"] == REST}
+    cascade = report.get("cascade")
+    if not cascade:
+        return rows
     pairs = [(row, rest[row["target"]]) for row in rows if row["model"] == EARLY and row["target"] in rest]
-    return [*rows, *(_average(early, late, report["cascade"]["exits"]) for early, late in pairs)]
+    return [*rows, *(_average(early, late, cascade["exits"]) for early, late in pairs)]
 
 
 def _average(early: Mapping[str, Any], rest: Mapping[str, Any], exits: float) -> dict[str, Any]:
     """What an example takes on average: the first stage always, the second where it was asked.
 
-    The share that leaves early was counted on the test split and is exact for it. The ends of the interval are the
-    averages of the ends: right where both medians err together, as those do that were measured turn by turn on one
-    machine, and wider than it need be where they do not.
+    The share that leaves early was counted on the test split: it is exact for these examples, and the interval knows
+    nothing of others. Its ends are the averages of the ends: right where both medians err together, as those do that
+    were measured turn by turn on one machine, and wider than it need be where they do not.
     """
     both = early, rest
     medians = [row["median_us"] for row in both]

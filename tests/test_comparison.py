@@ -110,6 +110,15 @@ def test_the_ends_of_the_average_are_the_averages_of_the_ends() -> None:
     assert average["median_ci_us"] == pytest.approx([0.99 * 40 + 5, 1.01 * 40 + 9])
 
 
+def test_of_two_files_without_a_share_that_exits_there_is_no_average() -> None:
+    """A report comes from anywhere: its schema does not ask for `cascade` beside such measurements."""
+    broken = in_two_files(40, 60, 0.5)
+    del broken["cascade"]
+    assert [row["model"] for row in measured_models(broken)] == ["int8 early", "int8 rest"]
+    document = compare_reports([broken, in_two_files(40, 60, 0.5)])
+    assert document["reasons"] == ["host: only one of them was measured there"]
+
+
 def test_a_rest_that_cannot_be_told_makes_the_average_uncertain() -> None:
     wide = in_two_files(40, 60, 0.1, median_ci_us=[20, 120])
     assert row(compare_reports([in_two_files(40, 60, 0.1), wide]), "average host")["verdict"] == "can't tell"
