@@ -127,6 +127,8 @@ def test_the_script_says_in_a_sentence_what_is_wrong(folder: Path, tmp_path: Pat
 def test_a_second_run_takes_it_all_from_the_cache(folder: Path) -> None:
     first, again = (read(one, "report") for one in (folder, folder.with_name("again")))
     assert [step["cached"] for step in again["steps"]] == [True, True]
+    paths = [one / "cascade.json" for one in (folder, folder.with_name("again"))]
+    assert paths[0].read_bytes() == paths[1].read_bytes(), "what a version is named by"
     names = ("threshold", "expected_exits", "exits", "value", "average_macs")
     assert [first["cascade"][name] for name in names] == [again["cascade"][name] for name in names]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.latency import EARLY, REST
 from pipeline.report import _format as fmt
 from pipeline.report._drawing import FLOAT, INT8
 from pipeline.report._json import JsonObject
@@ -38,8 +39,10 @@ def models(document: JsonObject) -> tuple[Model, Model]:
 
 
 def shown(model: object, document: JsonObject) -> str:
-    """What people call a model that was measured."""
-    return fmt.printable(document["artifact"]["precision"] if model == ARTIFACT else model)
+    """What people call a model that was measured, or one of its two stages: `int16x8 early`."""
+    precision = document["artifact"]["precision"]
+    stages = {EARLY: f"{precision} early", REST: f"{precision} rest"}
+    return fmt.printable({ARTIFACT: precision, **stages}.get(str(model), model))
 
 
 def shown_of_all(documents: list[JsonObject]) -> str:

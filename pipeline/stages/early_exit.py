@@ -42,7 +42,7 @@ class EarlyExit(TrainingSettings, Stage):
     `train_trunk` both are trained together, as in the paper: the features then serve the head, too. The
     result is two files: `model.tflite` gives early scores and features, `model.rest.tflite` takes the features to the
     final scores. On the device the second is asked only where the first is less sure than a threshold; that is chosen
-    on the validation split, once both files are in int8, and stands in `cascade.json`.
+    on the validation split, once both files are quantized, and stands in `cascade.json`.
     """
 
     gives: ClassVar[frozenset[str]] = frozenset({"early_exit"})

@@ -47,6 +47,15 @@ def test_every_form_shows_it_and_none_where_there_is_one_file(document: dict[str
         assert "Two stages" not in shown(full())
 
 
+def test_either_stage_is_called_by_the_precision_of_both(document: dict[str, Any]) -> None:
+    document["artifact"]["precision"] = "int16x8"
+    stages = [{**document["measurements"][0], "model": f"int8 {name}"} for name in ("early", "rest")]
+    document["measurements"] = [document["measurements"][0], *stages]
+    for shown in (terminal, lambda one: html_page(one).replace("<wbr>", "")):
+        assert all(word in shown(document) for word in ("int16x8 early", "int16x8 rest"))
+        assert not any(word in shown(document) for word in ("int8 early", "int8 rest"))
+
+
 def test_it_fits_a_terminal_of_eighty_columns(document: dict[str, Any]) -> None:
     assert max(map(len, terminal(document).splitlines())) <= 80
 
