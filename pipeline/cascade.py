@@ -251,7 +251,7 @@ def stage_checks(stages: Stages | None, draft: Draft) -> list[Check]:
     if stages is None or step is None:
         return []
     decided = f"{100 * stages.exits:.1f} % of the test examples leave early"
-    against = f"{stages.value:.4f} against {stages.full_value:.4f} of the full path alone, both in int8"
+    against = f"{stages.value:.4f} against {stages.full_value:.4f} of the full path alone, in the same precision"
     return [
         Check.at_most("cascade_accuracy_drop", stages.drop, step.promises["max_cascade_drop"], "share", against),
         Check.at_most("average_macs", stages.average_macs, step.promises["max_average_macs"], "share", decided),

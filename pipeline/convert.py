@@ -10,13 +10,13 @@ from pipeline._convert._converter import converted, frozen
 from pipeline._convert._cut import cut
 from pipeline._convert._examples import refuse_unusable, warnings_of
 from pipeline._convert._floats import to_dynamic, to_float16
-from pipeline._convert._int16x8 import without_int16
 from pipeline._convert._model import input_shape, unrolled, write_plainly
 from pipeline._convert._plain import without_rounding
-from pipeline._convert._quantize import calibrated, quantized
+from pipeline._convert._quantize import Quantizer, calibrated, quantized
 from pipeline._convert._slim import slim
 
 __all__ = [
+    "Quantizer",
     "calibrated",
     "cut",
     "quantized",
@@ -26,7 +26,6 @@ __all__ = [
     "to_int8",
     "to_tflite",
     "warnings_of",
-    "without_int16",
 ]
 
 if TYPE_CHECKING:

@@ -166,15 +166,16 @@ def artifact(
 def _way(ranges: bytes, settings: ConvertSettings, mixed: MixedPrecisionSettings) -> sensitivity.Way:
     """How layers are kept out of int8, as a recipe has it."""
 
+    quantizer = convert.Quantizer(ranges, per_channel=settings.granularity == "per_channel")
+
     def quantize(kept: Collection[str], *, halves: bool = True) -> bytes:
-        per_channel = settings.granularity == "per_channel"
-        model = convert.quantized(ranges, per_channel=per_channel, kept=kept, kept_in=mixed.keep_in, halves=halves)
+        model = quantizer.model(kept, mixed.keep_in, halves=halves)
         return convert.slim(model) if settings.slim else model
 
     if mixed.keep_in == "float32":
         return sensitivity.Way(quantize)
     cheaper = functools.partial(quantize, halves=False)
-    return sensitivity.Way(quantize, mixed.keep_in, cheaper, convert.without_int16(ranges))
+    return sensitivity.Way(quantize, mixed.keep_in, cheaper, quantizer.without_int16())
 
 
 def _two_stages(

@@ -116,7 +116,7 @@ def mixed_precision(
 
 
 class _Models:
-    """The models with some layers kept, each made once.
+    """The models with some layers kept. None is held for longer than it is looked at: a search makes one a layer.
 
     Attributes:
         afterwards: evaluations that the search must leave.
@@ -124,15 +124,12 @@ class _Models:
 
     def __init__(self, way: Way, layers: Layers, progress: Progress) -> None:
         self._way, self._layers, self._progress = way, layers, progress
-        self._made: dict[Kept, bytes] = {}
         self._told: set[str] = set()
         self.afterwards = 0 if way.cheaper is None else 1
 
     def of(self, kept: Kept) -> bytes:
         """The model with these layers kept out of int8."""
-        if kept not in self._made:
-            self._made[kept] = self._way.quantize(self._layers.tensors_of(kept))
-        return self._made[kept]
+        return self._way.quantize(self._layers.tensors_of(kept))
 
     def value(self, kept: Kept, judge: _Judge) -> float:
         """What it reaches; layers that cannot be kept are no choice, and reach nothing. Full int8 must be had."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from typing import TYPE_CHECKING
 
@@ -53,8 +52,6 @@ def to_int16x8(calibrated: bytes) -> bytes:
         raise _without_int16(calibrated, told[1]) if told else error from error
 
 
-# A search asks for the same model again and again.
-@functools.lru_cache(maxsize=1)
 def as_far_as_int16_goes(calibrated: bytes) -> bytes:
     """The same, but that operators without an int16 kernel stay in float.
 
@@ -64,16 +61,19 @@ def as_far_as_int16_goes(calibrated: bytes) -> bytes:
     return converted(lambda: _by_older_quantizer(calibrated, allow_float=True), "int16x8")
 
 
-def without_int16(calibrated: bytes) -> frozenset[str]:
+def without_int16(calibrated: bytes, in_int16: bytes) -> frozenset[str]:
     """The operators of a calibrated model without an int16 kernel to rely on, by the names of their first outputs.
 
     Microcontrollers count: what TensorFlow Lite Micro has no such kernel for is among them.
 
+    Args:
+        calibrated: the model.
+        in_int16: what `as_far_as_int16_goes` makes of it.
+
     Raises:
-        ModelError: the quantizer cannot read the model, or rewrote it.
+        ModelError: the quantizer rewrote the model.
     """
-    graph = parse_graph(calibrated)
-    made = parse_graph(as_far_as_int16_goes(calibrated))
+    graph, made = parse_graph(calibrated), parse_graph(in_int16)
     pairs = side_by_side(graph, made)
     return frozenset(
         graph.tensors[plain.outputs[0]].name for plain, wide in pairs if plain.outputs and not has_int16(made, wide)

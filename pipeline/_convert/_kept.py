@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import copy
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_targets.tflite_graph import Graph, Operator, parse_graph
 from pipeline._convert._halves import HALVED, Halves
-from pipeline._convert._int16x8 import as_far_as_int16_goes, has_int16, side_by_side
+from pipeline._convert._int16x8 import has_int16, side_by_side
 from pipeline._convert._repairs import dequantize_operator, drop_tensors, operator_code, quantize_operator
 from pipeline.errors import ModelError
 
@@ -30,7 +30,7 @@ def with_kept(
     int8: bytes,
     calibrated: bytes,
     kept: Collection[str],
-    kept_in: Literal["float32", "int16"],
+    in_int16: bytes | None = None,
     *,
     halves: bool = True,
 ) -> bytes:
@@ -40,27 +40,26 @@ def with_kept(
         int8: the model.
         calibrated: the float one that it was made of, with ranges.
         kept: the operators, each by the name of its first output's tensor in `calibrated`.
-        kept_in: float32, or int16 for int16 activations.
-        halves: with those, whether convolutions and dense layers get weights of 16 bits, in two halves of int8.
+        in_int16: what `as_far_as_int16_goes` makes of that, for operators with int16 activations; None for float.
+        halves: with int16, whether convolutions and dense layers get weights of 16 bits, in two halves of int8.
 
     Raises:
         ModelError: an operator has no int16 kernel, or TensorFlow Lite rewrote the model on its way to integers.
     """
     from tensorflow.lite.tools import flatbuffer_utils
 
-    plain, in_int16 = parse_graph(calibrated), kept_in == "int16"
-    source = as_far_as_int16_goes(calibrated) if in_int16 else calibrated
+    plain, source = parse_graph(calibrated), calibrated if in_int16 is None else in_int16
     found = _replacements(plain, parse_graph(int8), parse_graph(source), kept)
-    if in_int16:
+    if in_int16 is not None:
         _must_have_kernels(parse_graph(source), found.values())
     tree, donor = (flatbuffer_utils.convert_bytearray_to_object(model) for model in (int8, source))
-    splice = _Splice(tree, donor, "INT16" if in_int16 else "FLOAT32")
+    splice = _Splice(tree, donor, "FLOAT32" if in_int16 is None else "INT16")
     for place, operator in enumerate(tree.subgraphs[0].operators):
         if place not in found:
             splice.leave(operator)
             continue
         real, theirs = found[place]
-        weights = plain.tensors[real.inputs[1]] if in_int16 and halves and real.kind in HALVED else None
+        weights = plain.tensors[real.inputs[1]] if in_int16 is not None and halves and real.kind in HALVED else None
         finer = weights.values() if weights is not None and weights.data is not None else None
         splice.put(operator, donor.subgraphs[0].operators[theirs], finer)
     splice.join()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline._convert._converter import converted, integer_converter
 from pipeline._convert._extremes import with_extremes
-from pipeline._convert._int16x8 import to_int16x8
+from pipeline._convert._int16x8 import as_far_as_int16_goes, to_int16x8, without_int16
 from pipeline._convert._kept import with_kept
 from pipeline._convert._repairs import repaired
 
@@ -67,14 +67,46 @@ def quantized(
     """
     if precision == "int16x8":
         return repaired(to_int16x8(calibrated))
-    int8 = _to_int8(calibrated, per_channel)
-    return with_kept(int8, calibrated, kept, kept_in, halves=halves) if kept else int8
+    return Quantizer(calibrated, per_channel=per_channel).model(kept, kept_in, halves=halves)
 
 
-# A search asks for the same model again and again.
-@functools.lru_cache(maxsize=1)
-def _to_int8(calibrated: bytes, per_channel: bool) -> bytes:
-    return repaired(converted(lambda: _by_newer_quantizer(calibrated, per_channel)))
+class Quantizer:
+    """Makes int8 models of one calibrated float `.tflite`, each with other operators kept out of it.
+
+    What those are put together from is made once, for a search asks for many.
+
+    Args:
+        calibrated: a float `.tflite` with ranges, as `calibrated` gives it.
+        per_channel: whether a weight has a scale for each output channel or one for all.
+    """
+
+    def __init__(self, calibrated: bytes, *, per_channel: bool = True) -> None:
+        self._calibrated, self._per_channel = calibrated, per_channel
+
+    def model(
+        self, kept: Collection[str] = (), kept_in: Literal["float32", "int16"] = "float32", *, halves: bool = True
+    ) -> bytes:
+        """As `quantized`, in int8 but for what is kept."""
+        if not kept:
+            return self._int8
+        in_int16 = self._in_int16 if kept_in == "int16" else None
+        return with_kept(self._int8, self._calibrated, kept, in_int16, halves=halves)
+
+    def without_int16(self) -> frozenset[str]:
+        """The operators without an int16 kernel to rely on, by the names of their first outputs.
+
+        Raises:
+            ModelError: the quantizer cannot read the model, or rewrote it.
+        """
+        return without_int16(self._calibrated, self._in_int16)
+
+    @functools.cached_property
+    def _int8(self) -> bytes:
+        return repaired(converted(lambda: _by_newer_quantizer(self._calibrated, self._per_channel)))
+
+    @functools.cached_property
+    def _in_int16(self) -> bytes:
+        return as_far_as_int16_goes(self._calibrated)
 
 
 def _by_newer_quantizer(calibrated: bytes, per_channel: bool) -> bytes:

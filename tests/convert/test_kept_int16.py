@@ -55,8 +55,9 @@ def ranges(draft: Draft) -> bytes:
 
 
 def kept_in_int16(ranges: bytes, names: Collection[str], *, halves: bool = True) -> bytes:
-    kept = Layers(parse_graph(ranges), convert.without_int16(ranges)).tensors_of(names)
-    return convert.quantized(ranges, kept=kept, kept_in="int16", halves=halves)
+    quantizer = convert.Quantizer(ranges)
+    kept = Layers(parse_graph(ranges), quantizer.without_int16()).tensors_of(names)
+    return quantizer.model(kept, "int16", halves=halves)
 
 
 def ran(model: bytes, x: NDArray[np.float32], folder: Path, target: Target = LITERT) -> NDArray[np.float32]:
@@ -184,7 +185,7 @@ def test_an_operator_without_int16_stays_in_int8_and_is_named(tmp_path: Path) ->
 
     draft = drafted(build, X.shape[1:])
     ranges = convert.calibrated(draft, X)
-    unable = convert.without_int16(ranges)
+    unable = convert.Quantizer(ranges).without_int16()
     layers = Layers(parse_graph(ranges), unable)
     assert list(layers.unable()) == ["PRELU of 'slope' has no int16 kernel to rely on, and stays in int8"]
     assert layers.names == ("first", "head")
@@ -200,4 +201,4 @@ def test_a_model_that_was_rewritten_on_its_way_to_integers_keeps_nothing(ranges:
     other = drafted(lambda layers, inputs: layers.Conv2D(4, 3, name="first")(inputs), X.shape[1:])
     int8 = convert.quantized(convert.calibrated(other, X))
     with pytest.raises(ModelError, match="rewrote the operators"):
-        with_kept(int8, ranges, {"any"}, "float32")
+        with_kept(int8, ranges, {"any"})

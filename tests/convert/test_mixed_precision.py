@@ -121,13 +121,14 @@ def test_layers_in_int16_mend_it_as_well_and_no_float_is_left(broken: Draft, dat
 def test_a_search_costs_what_was_promised(broken: Draft, data: Dataset) -> None:
     ranges = convert.calibrated(broken, data.calibration(50, 7))
     evaluated: list[frozenset[str]] = []
+    quantizer = convert.Quantizer(ranges)
 
     def quantize(kept: Collection[str]) -> bytes:
         evaluated.append(frozenset(kept))
         # What the converter refuses is no choice, and ends nothing.
         if kept and all("logits" in name or name == "Identity" for name in kept):
             raise ModelError("TensorFlow Lite cannot convert the model")
-        return convert.quantized(ranges, kept=kept)
+        return quantizer.model(kept)
 
     told = Told()
     found = sensitivity.mixed_precision(ranges, Way(quantize), None, data, 0.01, told)
@@ -148,7 +149,7 @@ def test_a_budget_out_of_reach_ends_with_the_nearest_miss(broken: Draft, data: D
     ranges = convert.calibrated(wrong, data.calibration(50, 7))
     found = sensitivity.mixed_precision(
         ranges,
-        Way(lambda kept: convert.quantized(ranges, kept=kept)),
+        Way(convert.Quantizer(ranges).model),
         convert.to_float32(broken),
         data,
         0.01,
@@ -175,7 +176,7 @@ def test_where_no_anomalies_are_held_out_the_order_of_the_examples_decides() -> 
     data = Dataset(Anomaly(), normal, normal, normal, (8,), 1, (), "00", "noise")
     ranges = convert.calibrated(draft, x)
     found = sensitivity.mixed_precision(
-        ranges, Way(lambda kept: convert.quantized(ranges, kept=kept)), None, data, 0.0005, Progress()
+        ranges, Way(convert.Quantizer(ranges).model), None, data, 0.0005, Progress()
     ).record
     assert (found.metric, found.float_value) == ("agreement", 1.0)
     assert found.kept
