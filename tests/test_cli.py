@@ -12,10 +12,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from pipeline import __version__, plugins
 from pipeline.choice import settings_class
 from pipeline.commands._settings import settings_of
+from pipeline.commands.list import command
 from tests.small import TINY_RECIPE, Command
 
 pytestmark = pytest.mark.e2e
@@ -63,7 +65,14 @@ def test_list_shows_what_can_be_set_of_one(edgesmith: Command) -> None:
     ):
         assert told in done.stdout
     assert "\n  path  path; required\n" in edgesmith("list", "data", "npz").stdout
-    assert "mixed_precision.max_accuracy_drop  number ≥ 0 ≤ 1" in edgesmith("list", "settings", "convert").stdout
+    assert "mixed_precision.max_accuracy_drop  number ≥ 0, ≤ 1" in edgesmith("list", "settings", "convert").stdout
+
+
+@pytest.mark.parametrize("what", [("stages",), ("stages", "early_exit"), ("settings", "convert")])
+def test_lists_keep_to_the_width_of_the_terminal(what: tuple[str, ...]) -> None:
+    whole, narrow = (CliRunner(env={"COLUMNS": columns}).invoke(command, what).output for columns in (None, "80"))
+    assert max(map(len, narrow.splitlines())) <= 80 < max(map(len, whole.splitlines()))
+    assert narrow.split() == whole.split()
 
 
 @pytest.mark.parametrize("kind", plugins.FOLDERS)

@@ -64,4 +64,5 @@ def _kind(field: Mapping[str, Any], shared: Mapping[str, Any]) -> str:
     if "const" in field or "enum" in field:
         return " | ".join(map(str, field.get("enum", [field.get("const")])))
     bounds = [f"{sign} {field[key]}" for key, sign in _BOUNDS if key in field]
-    return " ".join([str(field.get("format") or field.get("type", "anything")), *bounds])
+    kind = str(field.get("format") or field.get("type", "anything"))
+    return " ".join(filter(None, (kind, ", ".join(bounds))))

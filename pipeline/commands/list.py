@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -20,8 +22,11 @@ OWN = {"convert": "ConvertSettings", "budgets": "Budgets", "benchmark": "Benchma
 
 KINDS = ("stages", "targets", "models", "data", "tasks", "settings")
 
-WIDTH = 100
-"""Letters of a line of a description, at most."""
+WIDTH, NARROWEST, ENDLESS = 100, 40, 10_000
+"""Letters of a line on one thing, at most and at least; and of one that is never broken."""
+
+MARGIN = 6
+"""Before a description."""
 
 
 @click.command("list")
@@ -41,7 +46,8 @@ def command(kind: str, name: str | None, as_json: bool) -> None:
         return
     width = max(map(len, found))
     for each, text in found.items():
-        shared.print_out(f"{click.style(each.ljust(width), bold=True)}  {text.removeprefix(f'{each}: ')}")
+        # In a pipe each has a line of its own, for those who search.
+        _print_named(each.ljust(width), f"  {text.removeprefix(f'{each}: ')}", width + 2, _columns(ENDLESS))
 
 
 def _summaries(kind: str) -> dict[str, str]:
@@ -77,18 +83,33 @@ def _print_settings(kind: str, name: str, found: dict[str, str], as_json: bool) 
         row = {"name": name, "summary": summary, "settings": [asdict(each) for each in settings]}
         shared.print_json({"schema": 1, kind: [row]})
         return
-    shared.print_out(f"{click.style(name, bold=True)}  {summary.removeprefix(f'{name}: ')}")
+    columns = min(_columns(WIDTH), WIDTH)
+    _print_named(name, f"  {summary.removeprefix(f'{name}: ')}", len(name) + 2, columns)
     for each in settings:
-        shared.print_out(_told(each))
+        _print_setting(each, columns)
     if not settings:
         shared.print_out("\n  It has no settings.")
 
 
-def _told(setting: Setting) -> str:
+def _print_setting(setting: Setting, columns: int) -> None:
     default = f"default {json.dumps(setting.default, ensure_ascii=False)}"
     stands = "required" if setting.required else "optional" if setting.default is None else default
-    head = f"\n  {click.style(setting.name, bold=True)}  {setting.kind}; {stands}"
-    margin = " " * 6
-    if not setting.description:
-        return head
-    return f"{head}\n{click.wrap_text(setting.description, WIDTH, margin, margin)}"
+    shared.print_out("")
+    _print_named(f"  {setting.name}", f"  {setting.kind}; {stands}", 2 * MARGIN, columns)
+    if setting.description:
+        shared.print_out(_wrapped(" " * MARGIN + setting.description, MARGIN, columns))
+
+
+def _print_named(name: str, text: str, margin: int, columns: int) -> None:
+    """A name in bold letters, and what stands behind it."""
+    shared.print_out(click.style(name, bold=True) + _wrapped(name + text, margin, columns).removeprefix(name))
+
+
+def _wrapped(text: str, margin: int, columns: int) -> str:
+    """A text in lines of so many letters, all but the first behind a margin. Names such as `ai-edge-litert` stay whole."""
+    return textwrap.fill(text, columns, subsequent_indent=" " * margin, break_on_hyphens=False)
+
+
+def _columns(otherwise: int) -> int:
+    """As many letters as the terminal is wide; `otherwise` where there is none."""
+    return max(shutil.get_terminal_size((otherwise, 1)).columns, NARROWEST)
