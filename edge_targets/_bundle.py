@@ -28,6 +28,7 @@ from typing import Any, Self
 
 from edge_targets._cascade_file import CASCADE, FIRST, REST, RUN_CASCADE, CascadeFile, run_cascade_script
 from edge_targets._errors import TargetError
+from edge_targets._json_file import small_json
 from edge_targets._unpack import UNPACK
 
 SCHEMA = 1
@@ -137,16 +138,10 @@ def is_plain(name: object) -> bool:
 
 def _facts(folder: Path) -> dict[str, Any]:
     """What `bundle.json` says, with its keys checked."""
-    path = folder / BUNDLE
     try:
-        if path.stat().st_size > MOST_LIST_BYTES:
-            raise _refused(folder, f"its {BUNDLE} is larger than {MOST_LIST_BYTES} bytes")
-        facts = json.loads(path.read_bytes())
-    except OSError as error:
-        raise _refused(folder, f"its {BUNDLE} cannot be read: {error.strerror}") from error
-    # Deep nesting ends in RecursionError; broken text in ValueError.
-    except (ValueError, RecursionError) as error:
-        raise _refused(folder, f"its {BUNDLE} is no JSON") from error
+        facts = small_json(folder / BUNDLE, MOST_LIST_BYTES)
+    except ValueError as error:
+        raise _refused(folder, f"its {BUNDLE} is unusable: {error}") from error
     if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
         raise _refused(folder, f"its {BUNDLE} is not of schema {SCHEMA}")
     if facts.keys() != {"schema", "name", "packed", "files"} or not isinstance(facts["packed"], str | None):

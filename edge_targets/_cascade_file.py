@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from edge_targets._errors import TargetError
+from edge_targets._json_file import small_json
 
 CASCADE = "cascade.json"
 FIRST, REST = "model.tflite", "model.rest.tflite"
@@ -38,14 +38,9 @@ class CascadeFile:
             TargetError: it cannot be read, or does not tell of two stages and a threshold.
         """
         try:
-            if path.stat().st_size > MOST_BYTES:
-                raise _strange(path, f"it is larger than {MOST_BYTES} bytes")
-            told = json.loads(path.read_bytes())
-        except OSError as error:
-            raise _strange(path, f"it cannot be read: {(error.strerror or str(error)).lower()}") from error
-        # Deep nesting ends in RecursionError; broken text in ValueError.
-        except (ValueError, RecursionError) as error:
-            raise _strange(path, "it is no JSON") from error
+            told = small_json(path, MOST_BYTES)
+        except ValueError as error:
+            raise _strange(path, str(error)) from error
         return cls(_threshold(path, told), _stages(path, told))
 
 

@@ -106,7 +106,7 @@ def _print_named(name: str, text: str, margin: int, columns: int) -> None:
 
 
 def _wrapped(text: str, margin: int, columns: int) -> str:
-    """A text in lines of so many letters, all but the first behind a margin. Names such as `ai-edge-litert` stay whole."""
+    """A text in lines of so many letters, all but the first behind a margin; names with a hyphen stay whole."""
     return textwrap.fill(text, columns, subsequent_indent=" " * margin, break_on_hyphens=False)
 
 
