@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+DEAD = (0.0, 1.0)
+"""The range of what is zero in all examples. Without one its scale in int16 would be zero, which LiteRT refuses."""
+
+
 def with_extremes(calibrated: bytes, examples: NDArray[np.float32]) -> bytes:
     """A calibrated float `.tflite` with the ranges that its tensors have over all examples.
 
@@ -38,6 +42,9 @@ def with_extremes(calibrated: bytes, examples: NDArray[np.float32]) -> bytes:
     for index, limits in found.items():
         if not np.isfinite(limits).all():
             raise _not_finite(ranges.names[index], limits)
+    for group in ranges.groups.values():
+        if not any(any(found[index]) for index in group):
+            found.update(dict.fromkeys(group, DEAD))
     return ranges.rewritten(found)
 
 

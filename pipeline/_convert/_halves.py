@@ -62,7 +62,9 @@ class Halves:
         data = np.asarray(self._tree.buffers[tensor.buffer].data, np.uint8)
         upper = data.view(np.int8).reshape(real.shape)
         scales = np.asarray(tensor.quantization.scale, np.float64).reshape(-1, *[1] * (real.ndim - 1))
-        lower = np.clip(np.rint((real / scales - upper) * _PART), -127, 127).astype(np.int8)
+        # A channel of zeros alone, as pruning leaves it, has no scale.
+        steps = np.divide(real, scales, out=np.zeros(real.shape), where=scales > 0)
+        lower = np.clip(np.rint((steps - upper) * _PART), -127, 127).astype(np.int8)
         parts = [half.reshape(-1, channels) for half in (upper, lower)]
         both = np.concatenate(parts, axis=1).reshape(*real.shape[:-1], 2 * real.shape[-1])
         return self._constant(tensor, both)

@@ -131,6 +131,18 @@ def test_small_weights_beside_large_ones_survive_in_two_halves() -> None:
     assert [operator.kind for operator in both.operators[1:4]] == ["MUL", "CONCATENATION", "FULLY_CONNECTED"]
 
 
+def test_layers_and_channels_that_are_all_zero_are_kept_like_others(tmp_path: Path) -> None:
+    draft = drafted(lambda layers, x: layers.Dense(3, name="head")(layers.Dense(4, "relu", name="dead")(x)), (6,))
+    model = draft.restore()
+    model.get_layer("dead").set_weights([np.zeros((6, 4), np.float32), np.full(4, -1, np.float32)])
+    kernel, _ = model.get_layer("head").get_weights()
+    model.get_layer("head").set_weights([kernel * [1, 0, 1], np.array([0.5, 0, -0.5])])
+    x = np.random.default_rng(5).normal(size=(8, 6)).astype(np.float32)
+    ranges, wanted = convert.calibrated(Draft.of(model), x), model(x).numpy()
+    for made in (kept_in_int16(ranges, {"dead", "head"}), convert.quantized(ranges, precision="int16x8")):
+        assert np.abs(ran(made, x, tmp_path) - wanted).max() < 0.01
+
+
 def test_a_recurrent_layer_is_kept_with_all_its_steps_and_each_adds_its_own_bias(tmp_path: Path) -> None:
     draft = drafted(lambda layers, x: layers.Dense(3, name="head")(layers.GRU(4, name="steps")(x)), (6, 5))
     model, rng = draft.restore(), np.random.default_rng(3)
