@@ -24,6 +24,9 @@ SCRIPT = "edgesmith_cascade.py"
 NEVER = 2.0
 """A threshold that no confidence reaches: both stages run for every example."""
 
+_LAST = ("builtin", "cpu")
+"""Kernels that run what others leave, and stand behind them."""
+
 
 @dataclass(frozen=True)
 class Exits:
@@ -81,10 +84,11 @@ def pushed(runner: Runner, stages: tuple[Path, Path]) -> list[str]:
 
 
 def kernels_of_both(first: str, rest: str) -> str:
-    """What the kernels of two stages are called together, as `Outputs` names them."""
-    if first == rest:
-        return first
-    return "unknown" if "unknown" in (first, rest) else "xnnpack+builtin"
+    """What the kernels of two stages are called together, as `Outputs` names them: `xnnpack+builtin`, `edgetpu+cpu`."""
+    if "unknown" in (first, rest):
+        return "unknown"
+    parts = {*first.split("+"), *rest.split("+")}
+    return "+".join(sorted(parts, key=lambda part: (part in _LAST, part)))
 
 
 def _request(runner: Runner, paths: Sequence[str], threshold: float, runtime: Runtime) -> dict[str, Any]:

@@ -87,6 +87,9 @@ def test_an_answer_about_other_examples_is_refused(scores: NDArray[Any], left: N
         ("xnnpack", "builtin", "xnnpack+builtin"),
         ("xnnpack+builtin", "xnnpack", "xnnpack+builtin"),
         ("unknown", "xnnpack", "unknown"),
+        ("edgetpu", "edgetpu+cpu", "edgetpu+cpu"),
+        ("edgetpu", "cpu", "edgetpu+cpu"),
+        ("gpu+builtin", "gpu", "gpu+builtin"),
     ],
 )
 def test_two_stages_are_the_same_kernels_only_where_both_are(first: str, rest: str, together: str) -> None:
