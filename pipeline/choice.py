@@ -78,16 +78,19 @@ def settings_class(package: str, name: str) -> type[Settings]:
         UsageError: there is no such plugin.
     """
     if package == "models":
-        own = name == _FILE or _names_a_file(name)
-        return ModelFile if own else _keywords_class(plugins.module(package, name).build, name, {})
+        if name == _FILE or _names_a_file(name):
+            return ModelFile
+        build = plugins.module(package, name).build
+        return _keywords_class(build, name, build.__doc__)
     if package == "edge_targets":
         target = plugins.plugin_class(package, name, Target)  # type: ignore[type-abstract]
-        return _keywords_class(target.__init__, name, _argument_texts(target.__doc__ or ""), label=_LABEL)
+        return _keywords_class(target.__init__, name, target.__doc__, label=_LABEL)
     return plugins.plugin_class(package, name, _BASES[package])
 
 
-def _keywords_class(function: Any, name: str, texts: dict[str, str], **more: Any) -> type[Settings]:
-    """The keyword-only parameters of a function as settings, with a text on each where there is one."""
+def _keywords_class(function: Any, name: str, docstring: str | None, **more: Any) -> type[Settings]:
+    """The keyword-only parameters of a function as settings, with what a docstring says of each."""
+    texts = _argument_texts(docstring or "")
     parameters = inspect.signature(function, eval_str=True).parameters.values()
     fields: dict[str, Any] = {
         each.name: (
@@ -104,10 +107,10 @@ _LABEL = (str | None, Field(None, min_length=1, max_length=60, description="What
 
 
 def _argument_texts(docstring: str) -> dict[str, str]:
-    """What a docstring's `Args:` say of each argument."""
+    """What a docstring's `Args:` say of each argument; those of one line share its text."""
     arguments = inspect.cleandoc(docstring).partition("Args:\n")[2].partition("\n\n")[0]
-    entries = re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", arguments, re.MULTILINE)
-    return {name: re.sub(r"\s+", " ", text) for name, text in entries}
+    entries = re.findall(r"^    (\w+(?:, \w+)*): (.*(?:\n {8,}.*)*)", arguments, re.MULTILINE)
+    return {name: re.sub(r"\s+", " ", text) for names, text in entries for name in names.split(", ")}
 
 
 @dataclass(frozen=True)

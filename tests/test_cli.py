@@ -64,6 +64,7 @@ def test_list_shows_what_can_be_set_of_one(edgesmith: Command) -> None:
         "\n  schedule.warmup_epochs  number ≥ 0; optional\n",
     ):
         assert told in done.stdout
+    assert "\n      width of each layer.\n" in edgesmith("list", "models", "gru").stdout
     assert "\n  path  path; required\n" in edgesmith("list", "data", "npz").stdout
     assert "mixed_precision.max_accuracy_drop  number ≥ 0, ≤ 1" in edgesmith("list", "settings", "convert").stdout
 
@@ -81,6 +82,7 @@ def test_what_can_be_set_of_every_plugin_has_words(kind: str) -> None:
         settings = settings_of(settings_class(plugins.FOLDERS[kind], name).model_json_schema())
         assert len({each.name for each in settings}) == len(settings)
         assert not [each.name for each in settings if "$" in each.kind or not each.kind]
+        assert not [each.name for each in settings if not each.description]
 
 
 def test_schema_is_one_that_a_recipe_is_valid_by(edgesmith: Command) -> None:
