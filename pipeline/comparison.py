@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edge_targets._comparison import Difference, difference, verdict_of
 from edge_targets._measurement import SETUP, TIMED
 from pipeline.errors import BrokenPromise, UsageError
+from pipeline.half import tell_of_half
 from pipeline.latency import AVERAGE, EARLY, FIGURES, REST, WHOLE, measured_models
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ def compare_models(
     Raises:
         TargetError: they could not be measured.
     """
+    for model in models:
+        tell_of_half(model, progress)
     named = dict(zip(MODELS, models, strict=True))
     # Each launch is a fresh process; what a cold start takes is not the question.
     plan = replace(plan, cold_starts=0, energy=False)
@@ -151,6 +154,7 @@ def compare_targets(model: Path, targets: Sequence[Target], plan: BenchmarkPlan,
     Raises:
         TargetError: it could not be measured on one of them.
     """
+    tell_of_half(model, progress)
     found: list[dict[str, Any]] = []
     with progress.bar("compare", len(targets)) as bar:
         for target in targets:

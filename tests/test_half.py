@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_targets import BenchmarkPlan, UnusableModel
+from edge_targets import BenchmarkPlan, Unsupported, UnusableModel
 from edge_targets._cascade_file import CASCADE, FIRST, REST
 from edge_targets.tflite_graph import read_graph
 from pipeline import benchmark, evaluation
 from pipeline.bundle import make_bundle
+from pipeline.comparison import compare_models, compare_targets
 from pipeline.errors import DataError, UsageError
 from pipeline.half import half_of
 from pipeline.progress import Progress
 from tests.edge_targets.stages import run_of_two_files
+from tests.edge_targets.test_cascade import OneStage
 
 
 class Notes(Progress):
@@ -66,7 +68,11 @@ def test_who_measures_half_a_model_is_told(run: Path, tmp_path: Path) -> None:
         evaluation.evaluate(run / REST, data, evaluation.task_of("classification"), [], progress)
     with pytest.raises(DataError):
         benchmark.benchmark(run / REST, [], benchmark.Options(BenchmarkPlan(), data), progress)
-    assert progress.notes == 2 * [
+    with pytest.raises(Unsupported):
+        compare_models([run / REST, tmp_path / "other.tflite"], OneStage(), BenchmarkPlan(), 8, progress)
+    with pytest.raises(Unsupported):
+        compare_targets(run / REST, [OneStage(), OneStage()], BenchmarkPlan(), progress)
+    assert progress.notes == 4 * [
         f"{REST} is the second of a model in two files (takes the features of the first); the run's report tells of "
         "both together"
     ]
