@@ -127,7 +127,7 @@ class _Case:
         finding = self._own(one) or self._inherited(one) or self._milder(one)
         name, reason = one.layer.name, finding.reason
         if self.known.shortfall and self._is_healthy(one):
-            reason += f"; alone that is little, but {self.known.shortfall}"
+            reason += f"; by itself that is little, but {self.known.shortfall}"
         return Advice(name, one.layer.sqnr_db, self.gains.get(name), reason, finding.remedy, finding.setting)
 
     def _own(self, one: Evidence) -> _Finding | None:
@@ -248,7 +248,9 @@ class _Case:
         epochs = self.known.qat_epochs
         if epochs is None or epochs >= SHORT_TRAINING:
             return None
-        reason = f"int8 leaves {one.sqnr_db:.1f} dB after {epochs} epochs of quantization-aware training"
+        reason = (
+            f"int8 leaves {one.sqnr_db:.1f} dB after {epochs} epoch{'s' * (epochs > 1)} of quantization-aware training"
+        )
         return _Finding(reason, "train it for longer", _more_epochs(epochs))
 
     def _tiny(self, one: Evidence) -> _Finding | None:

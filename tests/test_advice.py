@@ -8,16 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge_targets._noise import ErrorDetails
 from edge_targets.tflite_graph import parse_graph
-from pipeline import _yaml, advice
+from pipeline import _yaml, advice, flow
 from pipeline._evidence import Evidence, gathered
 from pipeline.advice import Known, _Case
-from pipeline.artifact import LayerGain
+from pipeline.artifact import Artifact, LayerGain, TensorSpec
 from pipeline.check import Advice, Check, Layer
+from pipeline.dataset import ArraySplit, Dataset
 from pipeline.recipe import Recipe
+from pipeline.tasks.anomaly import Anomaly
+from pipeline.verify import Proof, Score
 from tests.test_sensitivity import RECORD
 
 DATA = Path(__file__).parent / "edge_targets" / "data"
@@ -85,6 +89,7 @@ def erring(**changed: Any) -> Evidence:
             "convert: {granularity: per_channel}",
         ),
         (erring(shift=0.8), ALL, "80% of its noise is a constant shift", "stages: [{correct_bias: {}}]"),
+        (PLAIN, Known(qat_epochs=1), "after 1 epoch of", "stages: [{qat: {epochs: 5}}]"),
         (PLAIN, Known(qat_epochs=2), "after 2 epochs", "stages: [{qat: {epochs: 5}}]"),
         (replace(PLAIN, layer=replace(LAYER, bytes_share=0.001)), ALL, "saves little", advice.MIXED),
         (PLAIN, ALL, "own rounding leaves 10.0 dB", "stages: [{qat: {epochs: 5}}]"),
@@ -286,6 +291,22 @@ def test_evidence_is_read_from_the_files() -> None:
     assert logits.fed is None
     advised = advice.advise(rows, model, reference, ALL)
     assert [one.layer for one in advised] == ["logits", "conv"]
+
+
+def test_a_run_tells_the_advice_which_checks_failed() -> None:
+    model = parse_graph(INT8)
+    quiet = replace(LAYER, sqnr_db=40.0, error=replace(ERROR, channel_noise=1e-4))
+    rows = tuple(replace(quiet, name=name) for name in ("conv", "logits"))
+    inputs, outputs = (TensorSpec.of(model.tensors[side[0]]) for side in (model.inputs, model.outputs))
+    artifact = Artifact(DATA / "tiny_int8.tflite", "", len(INT8), 0, "", (inputs,), (outputs,))
+    split = ArraySplit(np.zeros((2, *inputs.shape[1:]), np.float32), np.zeros(2, np.int64))
+    data = Dataset(Anomaly(), split, split, split, inputs.shape[1:], 1, (), "00", "zeros")
+    score = Score(0.5, {}, np.zeros(2, np.float32))
+    for check, told in ((replace(FAILED, status="pass"), False), (FAILED, True)):
+        found = flow._advice(recipe([]), data, Proof(score, score, (check,), rows), artifact, FLOAT32)
+        assert len(found) == 2
+        assert all(("loses 2.30 points" in one.reason) is told for one in found)
+        assert all(("nothing has to be done" in one.remedy) is not told for one in found)
 
 
 def test_layers_that_were_not_measured_get_no_advice() -> None:
