@@ -190,8 +190,10 @@ def test_cut_anywhere_it_is_refused_or_read() -> None:
 
 
 def test_what_is_no_file_of_sane_size_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnusableModel, match="no model file"):
+    with pytest.raises(UnusableModel, match="is a folder"):
         read_graph(tmp_path)
+    with pytest.raises(UnusableModel, match="no model file"):
+        read_graph(tmp_path / "missing.tflite")
     with pytest.raises(UnusableModel, match="no model file"):
         read_graph(Path("/dev/zero"))
     huge = tmp_path / "huge.tflite"
