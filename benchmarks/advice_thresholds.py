@@ -35,7 +35,7 @@ from edge_targets.tflite_graph import parse_graph
 from pipeline import convert, intake, verify
 from pipeline._convert._ranges import Ranges
 from pipeline._keepable import Layers
-from pipeline.artifact import Artifact, TensorSpec
+from pipeline.artifact import Artifact
 from pipeline.draft import Draft
 from pipeline.errors import ModelError
 from pipeline.settings import ConvertSettings
@@ -195,12 +195,9 @@ def _print_border(case: Case) -> None:
 
 
 def _laid_down(model: bytes, folder: str) -> Artifact:
-    path, graph = Path(folder, "model.tflite"), parse_graph(model)
+    path = Path(folder, "model.tflite")
     path.write_bytes(model)
-    inputs, outputs = (
-        tuple(TensorSpec.of(graph.tensors[index]) for index in side) for side in (graph.inputs, graph.outputs)
-    )
-    return Artifact(path, "", len(model), 0, "", inputs, outputs)
+    return Artifact.of(path, model)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks._bench import ROOT
 from edge_targets.tflite_graph import parse_graph
 from pipeline import advice, convert, forge, verify
-from pipeline.artifact import Artifact, TensorSpec
+from pipeline.artifact import Artifact
 from pipeline.cache import Cache
 from pipeline.progress import Progress
 from pipeline.recipe import load_recipe
@@ -91,10 +91,9 @@ class Trained:
         return Calibrated(self.auc(artifact), f"{first.layer}: {first.reason}", first.setting)
 
     def _written(self, model: bytes) -> Artifact:
-        path, graph = self._folder / "calibrated.tflite", parse_graph(model)
+        path = self._folder / "calibrated.tflite"
         path.write_bytes(model)
-        inputs, outputs = ([TensorSpec.of(graph.tensors[at]) for at in side] for side in (graph.inputs, graph.outputs))
-        return Artifact(path, "", len(model), 0, "", tuple(inputs), tuple(outputs))
+        return Artifact.of(path, model)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from edge_targets.tflite_graph import parse_graph
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -132,6 +134,15 @@ class Artifact:
     mixed: MixedPrecision | None = None
     precision: str = "int8"
     cascade: Cascade | None = None
+
+    @classmethod
+    def of(cls, path: Path, model: bytes, ota_bytes: int = 0, ota_codec: str = "") -> Self:
+        """The `.tflite` of these bytes that lies at a path; one that never travels has no packed size."""
+        graph = parse_graph(model)
+        inputs, outputs = (
+            tuple(TensorSpec.of(graph.tensors[index]) for index in side) for side in (graph.inputs, graph.outputs)
+        )
+        return cls(path, sha256_of(model), len(model), ota_bytes, ota_codec, inputs, outputs)
 
     @property
     def parts(self) -> tuple[Artifact, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edge_targets._bundle import BUNDLE, MANIFEST, MODEL, Bundle, is_plain
 from edge_targets._cascade_file import CASCADE, REST, RUN_CASCADE, CascadeFile, run_cascade_script
 from edge_targets._errors import TargetError, WrongInput
+from pipeline.artifact import sha256_of
 from pipeline.errors import ModelError, StorageError, UsageError
 from pipeline.half import half_of
 
@@ -138,7 +138,7 @@ def _second_stage(source: Path, told: dict[str, Any]) -> dict[str, Path]:
 
 
 def _must_be(model: Path, sha256: str, told_by: str = REPORT) -> None:
-    if hashlib.sha256(model.read_bytes()).hexdigest() != sha256:
+    if sha256_of(model.read_bytes()) != sha256:
         raise ModelError(
             f"{model} is not the model that {model.with_name(told_by)} speaks of.",
             mend="run the recipe again, or deploy the file itself" if model.name == MODEL else "run the recipe again",

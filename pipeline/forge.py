@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from edge_targets._cascade import NEVER
 from edge_targets._cascade_file import FIRST, REST, RUN_CASCADE, run_cascade_script
-from edge_targets.tflite_graph import parse_graph
 from pipeline import cascade, convert, intake, ota, sensitivity
-from pipeline.artifact import Artifact, Cascade, MixedPrecision, TensorSpec, sha256_of
+from pipeline.artifact import Artifact, Cascade, MixedPrecision, sha256_of
 from pipeline.cache import code_version, key_of
 from pipeline.choice import ModelSpec
 from pipeline.draft import Draft
@@ -315,16 +314,7 @@ def _laid_down(model: bytes, path: Path, cache: Cache, progress: Progress, *, tr
     if travels:
         atomic_write_bytes(path.with_name(f"{path.name}.{parcel.codec}"), parcel.data)
         atomic_write_bytes(path.with_name("unpack.py"), ota.unpacker())
-    graph = parse_graph(model)
-    return Artifact(
-        path=path,
-        sha256=sha256_of(model),
-        size_bytes=len(model),
-        ota_bytes=len(parcel.data),
-        ota_codec=parcel.codec,
-        inputs=tuple(TensorSpec.of(graph.tensors[index]) for index in graph.inputs),
-        outputs=tuple(TensorSpec.of(graph.tensors[index]) for index in graph.outputs),
-    )
+    return Artifact.of(path, model, len(parcel.data), parcel.codec)
 
 
 def _packed(model: bytes, cache: Cache, progress: Progress) -> ota.Parcel:

@@ -18,7 +18,7 @@ from edge_targets.tflite_graph import parse_graph
 from pipeline import verify
 from pipeline._fewest import BESIDE_THE_LAYERS, Found, Kept, fewest
 from pipeline._keepable import Layers
-from pipeline.artifact import Artifact, LayerGain, MixedPrecision, TensorSpec
+from pipeline.artifact import Artifact, LayerGain, MixedPrecision
 from pipeline.errors import ModelError
 from pipeline.interpreter import interpreter
 
@@ -245,10 +245,7 @@ def _medians_us(models: tuple[bytes, bytes], progress: Progress) -> tuple[float 
 def _laid_down(model: bytes, folder: Path) -> Artifact:
     path = folder / "model.tflite"
     path.write_bytes(model)
-    graph = parse_graph(model)
-    borders = (tuple(TensorSpec.of(graph.tensors[index]) for index in side) for side in (graph.inputs, graph.outputs))
-    inputs, outputs = borders
-    return Artifact(path, "", len(model), 0, "", inputs, outputs)
+    return Artifact.of(path, model)
 
 
 def _finite(value: float | None) -> float | None:

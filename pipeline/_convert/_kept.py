@@ -48,11 +48,12 @@ def with_kept(
     """
     from tensorflow.lite.tools import flatbuffer_utils
 
-    plain, source = parse_graph(calibrated), calibrated if in_int16 is None else in_int16
-    found = _replacements(plain, parse_graph(int8), parse_graph(source), kept)
+    plain = parse_graph(calibrated)
+    source = plain if in_int16 is None else parse_graph(in_int16)
+    found = _replacements(plain, parse_graph(int8), source, kept)
     if in_int16 is not None:
-        _must_have_kernels(parse_graph(source), found.values())
-    tree, donor = (flatbuffer_utils.convert_bytearray_to_object(model) for model in (int8, source))
+        _must_have_kernels(source, found.values())
+    tree, donor = (flatbuffer_utils.convert_bytearray_to_object(model) for model in (int8, in_int16 or calibrated))
     splice = _Splice(tree, donor, "FLOAT32" if in_int16 is None else "INT16")
     for place, operator in enumerate(tree.subgraphs[0].operators):
         if place not in found:

@@ -74,7 +74,7 @@ def _split_in_int8(found: _Graph) -> bool:
             found.readers(int(operator.inputs[place])).remove(operator)
             operator.inputs = _replaced(operator.inputs, operator.inputs[place], source)
             for piece in operator.outputs:
-                like(found.graph.tensors[piece], found.graph.tensors[source])
+                _like(found.graph.tensors[piece], found.graph.tensors[source])
             changed = True
     return changed
 
@@ -83,7 +83,7 @@ def _replaced(tensors: Any, old: int, new: int) -> list[int]:
     return [int(new if tensor == old else tensor) for tensor in tensors]
 
 
-def like(tensor: Any, other: Any) -> None:
+def _like(tensor: Any, other: Any) -> None:
     """Give a tensor the type, the scale and the zero point of another."""
     tensor.type, tensor.quantization = other.type, copy.deepcopy(other.quantization)
 
@@ -128,7 +128,7 @@ def _one_scale_around_reverse(found: _Graph) -> bool:
         before, after = tensors[operator.inputs[0]], tensors[operator.outputs[0]]
         rescaled = copy.deepcopy(before)
         rescaled.name, rescaled.buffer = before.name + b"_rescaled", 0
-        like(rescaled, after)
+        _like(rescaled, after)
         tensors.append(rescaled)
         operators.insert(
             operators.index(operator), quantize_operator(found.tree, int(operator.inputs[0]), len(tensors) - 1)
